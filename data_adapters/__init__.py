@@ -1,0 +1,1 @@
+"""Scenes and videos in, rows and frames out. Only `dataset` touches verl."""

@@ -1,0 +1,55 @@
+"""The `verl-vsi` command. A group's module is imported only when it is used, so `--help` stays fast."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+import typer
+from typer.main import get_command
+
+GROUPS = {
+    "doctor": "what is installed, what is registered, and what to do where something is not",
+    "data": "build, import, check and audit rows of questions",
+    "frames": "decode videos once, ahead of training",
+    "rewards": "explain a score, term by term",
+    "recipes": "list, show, compare and estimate recipes",
+    "eval": "score a model on VSI-Bench or on rows of your own",
+    "report": "tables and pictures from results and runs",
+    "compare": "what differs between two results",
+    "miniature": "the paper's experiment on this machine, in minutes",
+}
+"""Command -> its one line. Each lives in `verl_vsi.commands.<command>` (``eval`` in ``evaluate``) as `app`."""
+
+_MODULES = {"eval": "evaluate"}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports them one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of `GROUPS`."""
+        return list(GROUPS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None for a name that is not ours."""
+        if cmd_name not in GROUPS:
+            return None
+        module = import_module(f"verl_vsi.commands.{_MODULES.get(cmd_name, cmd_name)}")
+        app: typer.Typer = module.app
+        return get_command(app)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from `GROUPS`, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(GROUPS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="verl-vsi")
+def main() -> None:
+    """vsGRPO, VSI-100k and VSI-Bench beside verl. Train with: python -m verl.trainer.main_ppo +recipe=..."""
+
+
+if __name__ == "__main__":
+    main()
