@@ -1,0 +1,38 @@
+# One environment, .venv, for everything below; Linux, Python 3.11.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The CPU build of torch: from where pip already finds it, else from PyTorch's own CPU index.
+CPU_TORCH := torch==2.13.0+cpu
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+.PHONY: help install demo test check lint clean
+
+help:  ## Show this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/installed  ## Make .venv with the CPU set and the developers' tools.
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q "$(CPU_TORCH)" || $(BIN)/pip install -q --index-url $(CPU_INDEX) "$(CPU_TORCH)"
+	$(BIN)/pip install -q -e ".[cpu,dev]"
+	touch $@
+
+demo: install  ## The paper's experiment in miniature, through the real verl, on this machine.
+	$(BIN)/verl-vsi miniature
+
+test: install  ## Every test, real verl runs included.
+	$(BIN)/python -m pytest
+
+check: lint  ## Lint, types and the quick tests.
+	$(BIN)/python -m pytest -m "not e2e and not slow and not gpu"
+
+lint: install  ## Ruff and pyright.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean:  ## Remove the environment and what runs have written.
+	rm -rf $(VENV) outputs build dist *.egg-info
