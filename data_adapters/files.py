@@ -1,0 +1,52 @@
+"""Write a file whole or not at all, and never read or write outside a root."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target` that takes its place when the block ends well, and is removed when not.
+
+    Args:
+        target: the file to write; its folder is made where missing.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a cluster's other users out
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def inside(root: Path, relative: str) -> Path:
+    """The path of `relative` under `root`.
+
+    Raises:
+        ValueError: it is absolute or climbs out of `root`, by name or through a link that leaves it.
+    """
+    parts = PurePosixPath(relative)
+    path = root / parts
+    if (
+        parts.is_absolute()
+        or ".." in parts.parts
+        or "\\" in relative
+        or not path.resolve().is_relative_to(root.resolve())
+    ):
+        raise ValueError(f"path '{relative}' leaves the data root {root}; give it relative to the root, without '..'")
+    return path

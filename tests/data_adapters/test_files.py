@@ -1,0 +1,50 @@
+"""Files are written whole or not at all, and stay under their root."""
+
+from pathlib import Path
+
+import pytest
+
+from verl_vsi.data_adapters.files import atomic_path, inside, write_text
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "rows.json"
+    write_text(target, "old")
+    with pytest.raises(OSError, match="disk full"), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise OSError("disk full")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
+    write_text(tmp_path / "deep" / "a.txt", "é")
+    assert (tmp_path / "deep" / "a.txt").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    "relative",
+    [
+        pytest.param("../other/a.mp4", id="climbs"),
+        pytest.param("scannet/../../a.mp4", id="climbs in the middle"),
+        pytest.param("/etc/passwd", id="absolute"),
+        pytest.param("scannet\\..\\a.mp4", id="backslashes"),
+    ],
+)
+def test_a_path_that_leaves_the_root_is_refused(tmp_path: Path, relative: str) -> None:
+    with pytest.raises(ValueError, match="leaves the data root"):
+        inside(tmp_path, relative)
+
+
+def test_a_link_that_leaves_the_root_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="leaves the data root"):
+        inside(root, "link/a.mp4")
+
+
+def test_a_root_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "root").symlink_to(tmp_path / "disk")
+    assert inside(tmp_path / "root", "scannet/a.mp4").name == "a.mp4"
