@@ -1,0 +1,69 @@
+"""A room by its number: laid out, drawn, and drawn again until every object can be seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verl_vsi.data_adapters.rooms.layout import NAMES, Room, layout
+from verl_vsi.data_adapters.rooms.render import FRAMES, RATE, render
+
+LEAST_PIXELS = 12
+"""An object counts as seen in a frame that shows this many pixels of it."""
+
+TOKEN_SIDE, TOKEN_FRAMES = 28, 2
+"""What one merged Qwen2-VL video token covers: 2 frames of 2 x 2 patches of 14 pixels."""
+
+
+class Drawn(NamedTuple):
+    """A room with its frames, uint8 (4, 112, 112, 3), and object ids, int16 (4, 112, 112)."""
+
+    room: Room
+    frames: NDArray[np.uint8]
+    ids: NDArray[np.int16]
+
+
+def draw(seed: int, index: int) -> Drawn:
+    """Room `index` of the family `seed`; the same on every machine and in any order. Seeds never share a room."""
+    rng = np.random.default_rng([seed, index])
+    while True:
+        room = layout(rng, f"room_{seed}_{index:06d}")
+        frames, ids = render(room)
+        pixels = _pixels(room, ids)
+        if (pixels.max(0) >= LEAST_PIXELS).all():
+            return Drawn(replace(room, first_seen=_first_seen(room, pixels)), frames, ids)
+
+
+def make_room(seed: int, index: int) -> Room:
+    """Room `index` of the family `seed`, without its pictures."""
+    return draw(seed, index).room
+
+
+def labels(room: Room, ids: NDArray[np.int16], least: int = 8) -> NDArray[np.bool_]:
+    """Which categories each video token shows, (32, 12): tokens in time, row, column order, categories as in `NAMES`.
+
+    Args:
+        room: the room that `ids` belongs to.
+        ids: int16 (4, 112, 112) from `render`.
+        least: pixels of a category that make it present in a token.
+    """
+    shown = np.where(ids >= 0, room.categories[ids], -1)
+    side = ids.shape[1] // TOKEN_SIDE
+    blocks = shown.reshape(FRAMES // TOKEN_FRAMES, TOKEN_FRAMES, side, TOKEN_SIDE, side, TOKEN_SIDE)
+    tokens = blocks.transpose(0, 2, 4, 1, 3, 5).reshape(-1, TOKEN_FRAMES * TOKEN_SIDE**2)
+    return np.stack([(tokens == c).sum(1) >= least for c in range(len(NAMES))], axis=1)
+
+
+def _pixels(room: Room, ids: NDArray[np.int16]) -> NDArray[np.int64]:
+    """(frames, objects) pixels that show each object."""
+    n = len(room.categories)
+    return np.stack([np.bincount(frame[frame >= 0], minlength=n) for frame in ids])
+
+
+def _first_seen(room: Room, pixels: NDArray[np.int64]) -> dict[str, float]:
+    first = (pixels >= LEAST_PIXELS).argmax(0) / RATE
+    seen = sorted(zip(first, room.categories, strict=True))
+    return {NAMES[c]: float(t) for t, c in reversed(seen)}
