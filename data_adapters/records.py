@@ -1,0 +1,100 @@
+"""Scenes as JSON lines: what every source can be saved as, and read back from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from verl_vsi.data_adapters.paths import relative, whole
+from verl_vsi.data_adapters.scenes import Array, Box, Scene
+
+_FIELDS = ("id", "dataset", "video", "room_size", "boxes", "counts")
+
+
+def to_record(scene: Scene) -> dict[str, Any]:
+    """The scene as JSON types; `from_record` gives the very same numbers back."""
+    return {
+        "id": scene.id,
+        "dataset": scene.dataset,
+        "video": scene.video,
+        "room_size": scene.room_size,
+        "boxes": [_box_record(b) for b in scene.boxes],
+        "counts": dict(scene.counts),
+        "first_seen": dict(scene.first_seen),
+    }
+
+
+def from_record(record: dict[str, Any], where: str = "scene record") -> Scene:
+    """The scene of `to_record`.
+
+    Raises:
+        ValueError: a field is missing or wrong; the message starts with `where`.
+    """
+    missing = [name for name in _FIELDS if name not in record]
+    if missing:
+        raise ValueError(f"{where}: field '{missing[0]}' is missing; a scene has {', '.join(_FIELDS)}")
+    try:
+        boxes = tuple(
+            Box(b["category"], _array(b["centroid"]), _array(b["extents"]), _array(b["axes"]), _optional(b, "center"))
+            for b in record["boxes"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}, scene '{record['id']}': {error}") from error
+    return Scene(
+        record["id"],
+        record["dataset"],
+        relative(record["video"], where),
+        record["room_size"],
+        boxes,
+        record["counts"],
+        record.get("first_seen", {}),
+    )
+
+
+def write_scenes(path: str | Path, scenes: Iterable[Scene]) -> int:
+    """Write one scene a line; return how many."""
+    count = 0
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for scene in scenes:
+            file.write(json.dumps(to_record(scene)) + "\n")
+            count += 1
+    return count
+
+
+def read_scenes(path: str | Path) -> Iterator[Scene]:
+    """Read a ``*.scenes.jsonl``, one scene at a time.
+
+    Raises:
+        ValueError: a line is not a scene; the message names file and line.
+    """
+    with Path(path).open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            where = f"{path}, line {number}"
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{where}: not JSON ({error}); was the file cut short? Build it again") from error
+            yield from_record(record, where)
+
+
+def _box_record(box: Box) -> dict[str, Any]:
+    lengths = {"centroid": box.centroid, "extents": box.extents} | (
+        {} if box.center is None else {"center": box.center}
+    )
+    return {
+        "category": box.category,
+        "axes": box.axes.tolist(),
+        **{name: value.tolist() for name, value in lengths.items()},
+    }
+
+
+def _array(value: Any) -> Array:
+    return np.asarray(value, dtype=np.float64)
+
+
+def _optional(record: dict[str, Any], name: str) -> Array | None:
+    return _array(record[name]) if record.get(name) is not None else None

@@ -1,0 +1,192 @@
+"""Questions as verl-shaped parquet rows, one file for every mode, with a fingerprint in the file's metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verl_vsi.data_adapters.paths import relative, whole
+from verl_vsi.data_adapters.scenes import Scene
+from verl_vsi.data_adapters.tasks import Question
+
+FINGERPRINT = b"vsi.fingerprint"
+"""Key of the file metadata that says where the rows come from, as JSON."""
+
+_TEXT = pa.string()
+SCHEMA = pa.schema(
+    {
+        "data_source": _TEXT,
+        "prompt": pa.list_(pa.struct({"role": _TEXT, "content": _TEXT})),
+        "videos": pa.list_(_TEXT),
+        "reward_model": pa.struct({"style": _TEXT, "ground_truth": _TEXT}),
+        "extra_info": pa.struct(
+            {
+                "index": pa.int64(),
+                "scene_id": _TEXT,
+                "dataset": _TEXT,
+                "task": _TEXT,
+                "kind": _TEXT,
+                "question": _TEXT,
+                "options": pa.list_(_TEXT),
+                "split": _TEXT,
+                "trace": _TEXT,
+            }
+        ),
+    }
+)
+"""Columns of every file of rows; ``videos`` are paths relative to ``vsi.root``."""
+
+BATCH = 4096  # rows written at a time: memory stays bounded whatever the file's size
+
+
+def make_row(
+    question: Question, *, dataset: str, video: str, data_source: str, split: str, index: int = 0
+) -> dict[str, Any]:
+    """One row as verl reads it.
+
+    Args:
+        question: what is asked, and the truth.
+        dataset: ``scannet``, ``scannetpp``, ``arkitscenes`` or ``rooms``.
+        video: path relative to the data root.
+        data_source: ``vsi100k`` or ``vsibench``; the task is appended.
+        split: ``train``, ``val`` or ``test``.
+        index: the row's number in its file.
+
+    Raises:
+        ValueError: a question without an answer, a numeric answer that is not a number, or a path out of the root.
+    """
+    where = f"scene '{question.scene_id}', task {question.task}, question '{question.text}'"
+    check_answer(question, where)
+    return {
+        "data_source": f"{data_source}/{question.task}",
+        "prompt": [{"role": "user", "content": f"<video>{question.text}"}],
+        "videos": [relative(video, where)],
+        "reward_model": {"style": "rule", "ground_truth": question.answer},
+        "extra_info": {
+            "index": index,
+            "scene_id": question.scene_id,
+            "dataset": dataset,
+            "task": question.task,
+            "kind": question.kind,
+            "question": question.text,
+            "options": list(question.options),
+            "split": split,
+            "trace": json.dumps(dict(question.trace)),
+        },
+    }
+
+
+def check_answer(question: Question, where: str) -> None:
+    """Refuse a question that no reward could score.
+
+    Raises:
+        ValueError: no answer; not a finite number where one is wanted; a letter that no option has.
+    """
+    if not question.answer.strip():
+        raise ValueError(f"{where}: no answer")
+    if question.kind == "number" and not _is_number(question.answer):
+        raise ValueError(f"{where}: answer '{question.answer}' is not a number, but the task is numeric")
+    letters = [option.split(".", 1)[0] for option in question.options]
+    if question.kind == "choice" and question.answer not in letters:
+        raise ValueError(f"{where}: answer '{question.answer}' is none of the options {letters}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) not in (float("inf"), float("-inf")) and float(text) == float(text)
+    except ValueError:
+        return False
+
+
+def rows_of(questions: Iterable[tuple[Question, Scene]], *, data_source: str, split: str) -> Iterator[dict[str, Any]]:
+    """Rows of built questions, each with its scene's video."""
+    for question, scene in questions:
+        yield make_row(question, dataset=scene.dataset, video=scene.video, data_source=data_source, split=split)
+
+
+def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Write rows, numbered from 0, whole or not at all.
+
+    Args:
+        path: the parquet file.
+        rows: as `make_row` gives them; read once, so they may be made on the way.
+        about: what the fingerprint says beside the content's digest: builder, rule set, seed, source, published.
+
+    Returns:
+        the fingerprint, as it stands in the file's metadata.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    digest, count = hashlib.sha256(), 0
+    iterator = iter(rows)
+    with whole(path) as temporary:
+        with pq.ParquetWriter(temporary, SCHEMA) as writer:
+            while batch := list(islice(iterator, BATCH)):
+                for row in batch:
+                    row["extra_info"]["index"] = count
+                    digest.update(json.dumps(row, sort_keys=True).encode())
+                    count += 1
+                writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
+            mark = {"sha256": digest.hexdigest(), "rows": count, "published": False, **about, "versions": _versions()}
+            writer.add_key_value_metadata({FINGERPRINT.decode(): json.dumps(mark)})
+        if not count:
+            raise ValueError(f"{path}: there are no rows to write; see the summary of what was left out, and why")
+    return mark
+
+
+def _versions() -> dict[str, str]:
+    try:
+        return {"verl-vsi": version("verl-vsi")}
+    except PackageNotFoundError:
+        return {"verl-vsi": "unknown"}
+
+
+def open_rows(path: str | Path) -> pq.ParquetFile:
+    """A file of rows, checked.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not parquet, has no rows, or lacks a column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; make it with verl-vsi data build, import or bench")
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+        raise ValueError(f"{path}: not a parquet file ({error}); make it with verl-vsi data build") from error
+    lacking = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
+    if lacking:
+        raise ValueError(
+            f"{path}: column '{lacking[0]}' is missing (it has {', '.join(file.schema_arrow.names)}); "
+            "bring foreign files in with verl-vsi data import"
+        )
+    if not file.metadata.num_rows:
+        raise ValueError(f"{path}: the file has no rows; was the build's every question left out? Build it again")
+    return file
+
+
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """All rows of a checked file (see `open_rows` for the errors)."""
+    return open_rows(path).read().to_pylist()
+
+
+def iter_rows(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The rows one at a time, in bounded memory."""
+    for batch in open_rows(path).iter_batches(BATCH):
+        yield from batch.to_pylist()
+
+
+def read_fingerprint(path: str | Path) -> dict[str, Any]:
+    """What the file says of its own making; empty for a file that is not ours."""
+    metadata = open_rows(path).metadata.metadata or {}
+    return json.loads(metadata.get(FINGERPRINT, b"{}"))

@@ -1,0 +1,137 @@
+"""Rows: what verl reads, whole on disk, and refused with a reason."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from verl_vsi.data_adapters.questions import build_questions
+from verl_vsi.data_adapters.rooms import make_room
+from verl_vsi.data_adapters.rows import iter_rows, make_row, read_fingerprint, read_rows, rows_of, write_rows
+from verl_vsi.data_adapters.tasks import Question
+
+GOOD: dict[str, Any] = {"dataset": "rooms", "video": "rooms/a.mp4", "data_source": "vsi100k", "split": "train"}
+
+
+def _question(**changes) -> Question:
+    values: dict[str, Any] = {
+        "task": "object_counting",
+        "text": "How many?",
+        "answer": "3",
+        "kind": "number",
+        "scene_id": "scene0",
+    }
+    return Question(**(values | changes))
+
+
+def _rows():
+    scenes = [make_room(0, i).scene for i in range(3)]
+    return rows_of(build_questions(scenes, "paper"), data_source="vsi100k", split="train")
+
+
+def test_a_row_has_verl_s_shape():
+    row = make_row(_question(trace={"rule": "r"}), **GOOD, index=7)
+    assert row == {
+        "data_source": "vsi100k/object_counting",
+        "prompt": [{"role": "user", "content": "<video>How many?"}],
+        "videos": ["rooms/a.mp4"],
+        "reward_model": {"style": "rule", "ground_truth": "3"},
+        "extra_info": {
+            "index": 7,
+            "scene_id": "scene0",
+            "dataset": "rooms",
+            "task": "object_counting",
+            "kind": "number",
+            "question": "How many?",
+            "options": [],
+            "split": "train",
+            "trace": '{"rule": "r"}',
+        },
+    }
+
+
+def test_rows_come_back_as_written_and_numbered(tmp_path):
+    rows = list(_rows())
+    write_rows(tmp_path / "a.parquet", rows, {})
+    read = read_rows(tmp_path / "a.parquet")
+    assert read == rows == list(iter_rows(tmp_path / "a.parquet"))
+    assert [r["extra_info"]["index"] for r in read] == list(range(len(read)))
+
+
+def test_the_fingerprint_follows_the_content(tmp_path):
+    mark = write_rows(tmp_path / "a.parquet", _rows(), {"rules": "paper", "seed": 0, "published": True})
+    assert read_fingerprint(tmp_path / "a.parquet") == mark
+    assert (mark["rules"], mark["published"], mark["rows"]) == ("paper", True, len(list(_rows())))
+    assert write_rows(tmp_path / "b.parquet", _rows(), {})["sha256"] == mark["sha256"]
+    assert (tmp_path / "a.parquet").read_bytes() == _rewritten(tmp_path / "a.parquet", mark)
+    changed = [make_row(_question(answer="4"), **GOOD)]
+    assert write_rows(tmp_path / "c.parquet", changed, {})["sha256"] != mark["sha256"]
+
+
+def _rewritten(path, mark) -> bytes:
+    about = {k: mark[k] for k in ("rules", "seed", "published")}
+    write_rows(path, _rows(), about)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"answer": ""}, r"scene 'scene0', task object_counting.*no answer"),
+        ({"answer": "three"}, "answer 'three' is not a number"),
+        ({"answer": "nan"}, "answer 'nan' is not a number"),
+        ({"answer": "inf"}, "answer 'inf' is not a number"),
+        ({"answer": "E", "kind": "choice", "options": ("A. x", "B. y")}, r"'E' is none of the options \['A', 'B'\]"),
+    ],
+)
+def test_a_question_that_cannot_be_scored_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_row(_question(**changes), **GOOD)
+
+
+def test_a_video_out_of_the_data_root_is_refused():
+    with pytest.raises(ValueError, match=r"path '\.\./a\.mp4' leaves the data root"):
+        make_row(_question(), **{**GOOD, "video": "../a.mp4"})
+
+
+def test_no_rows_is_an_error_and_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="no rows to write"):
+        write_rows(tmp_path / "a.parquet", [], {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_on_the_way_keeps_the_former_file(tmp_path):
+    write_rows(tmp_path / "a.parquet", _rows(), {})
+    before = (tmp_path / "a.parquet").read_bytes()
+
+    def full():
+        yield from _rows()
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_rows(tmp_path / "a.parquet", full(), {})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
+    assert (tmp_path / "a.parquet").read_bytes() == before
+
+
+def test_wrong_files_are_named_with_the_way_out(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file; make it with"):
+        read_rows(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text(json.dumps({}))
+    with pytest.raises(ValueError, match=r"text\.parquet: not a parquet file"):
+        read_rows(tmp_path / "text.parquet")
+    pq.write_table(pa.table({"question": ["a"]}), tmp_path / "foreign.parquet")
+    with pytest.raises(ValueError, match=r"column 'data_source' is missing \(it has question\).*import"):
+        read_rows(tmp_path / "foreign.parquet")
+    write_rows(tmp_path / "a.parquet", _rows(), {})
+    pq.write_table(pq.read_table(tmp_path / "a.parquet").slice(0, 0), tmp_path / "empty.parquet")
+    with pytest.raises(ValueError, match=r"empty\.parquet: the file has no rows"):
+        read_rows(tmp_path / "empty.parquet")
+
+
+def test_a_foreign_file_of_the_right_shape_has_no_fingerprint(tmp_path):
+    write_rows(tmp_path / "a.parquet", _rows(), {})
+    pq.write_table(pq.read_table(tmp_path / "a.parquet").replace_schema_metadata(None), tmp_path / "b.parquet")
+    assert read_fingerprint(tmp_path / "b.parquet") == {}
