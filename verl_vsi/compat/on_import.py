@@ -1,0 +1,85 @@
+"""Do something right after a module is imported, without importing it now.
+
+A plug-in must start in milliseconds, and what it adjusts lives in modules that take seconds to import and that most
+processes never need.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+Callback = Callable[[ModuleType], None]
+
+
+class _AfterImport(MetaPathFinder):
+    """Finds nothing by itself: lets the other finders answer, and appends the callbacks to the module's execution."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, list[Callback]] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in self.waiting:
+            return None
+        spec = _spec_from_others(self, fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            self._extend(spec)
+        return spec
+
+    def _extend(self, spec: ModuleSpec) -> None:
+        loader, execute = spec.loader, spec.loader.exec_module  # pyright: ignore[reportOptionalMemberAccess]
+
+        def execute_then_call(module: ModuleType) -> None:
+            execute(module)
+            for callback in self.waiting.pop(spec.name, []):
+                _call(callback, module)
+
+        loader.exec_module = execute_then_call  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+
+
+_FINDER = _AfterImport()
+
+
+def on_import(name: str, callback: Callback) -> None:
+    """Call `callback(module)` once the module `name` is imported; at once where it already is.
+
+    The module is complete when the callback runs, and nothing has yet been imported *from* it, so a function that the
+    callback replaces is replaced for everyone.
+
+    Raises:
+        RuntimeError: from the import of `name`, when the callback fails (an ImportError would often be swallowed).
+    """
+    module = sys.modules.get(name)
+    if module is not None:
+        _call(callback, module)
+        return
+    _FINDER.waiting.setdefault(name, []).append(callback)
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)
+
+
+def _call(callback: Callback, module: ModuleType) -> None:
+    try:
+        callback(module)
+    except Exception as error:
+        raise RuntimeError(
+            f"verl-vsi: {callback.__module__}.{callback.__qualname__} failed after the import of {module.__name__}: "
+            f"{type(error).__name__}: {error}. `verl-vsi doctor` compares the installed versions with the tested ones"
+        ) from error
+
+
+def _spec_from_others(
+    me: MetaPathFinder, fullname: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", None)
+        if finder is not me and find is not None:
+            spec = find(fullname, path, target)
+            if spec is not None:
+                return spec
+    return None

@@ -1,0 +1,44 @@
+"""Tell Hydra where recipes are: ours in the package, the user's in the folder that VSI_RECIPES names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+OURS = "pkg://verl_vsi.recipes"
+USER_VARIABLE = "VSI_RECIPES"
+
+
+def register() -> None:
+    """Register a Hydra search path plug-in.
+
+    Raises:
+        NotADirectoryError: VSI_RECIPES is set and is not a folder.
+    """
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    paths = search_paths(os.environ)
+
+    class VsiSearchPath(SearchPathPlugin):
+        """Appends, so that nothing of ours hides a config of verl's."""
+
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for path in paths:
+                search_path.append(provider="verl-vsi", path=path)
+
+    Plugins.instance().register(VsiSearchPath)
+
+
+def search_paths(env: Mapping[str, str]) -> list[str]:
+    """Hydra search path entries; a user's recipe of the same name as ours loses, so names stay unambiguous."""
+    folder = env.get(USER_VARIABLE, "").strip()
+    if not folder:
+        return [OURS]
+    if not Path(folder).expanduser().is_dir():
+        raise NotADirectoryError(
+            f"{USER_VARIABLE}={folder} is not a folder. Set it to the folder that holds your recipe/*.yaml, or unset it"
+        )
+    return [OURS, f"file://{Path(folder).expanduser().resolve()}"]

@@ -1,0 +1,18 @@
+"""The two doors that vLLM opens in each process of its own: `vllm.platform_plugins` first, `vllm.general_plugins`."""
+
+from __future__ import annotations
+
+from verl_vsi import cpu
+
+
+def platform() -> None:
+    """Apply the CPU shims before vLLM looks for a platform; None claims none (vLLM's own CPU platform serves)."""
+    cpu.prepare()
+
+
+def general() -> None:
+    """Keep weights that verl will overwrite. vLLM may call this more than once in a process."""
+    if cpu.prepare().cpu:
+        from verl_vsi.cpu import vllm_weights
+
+        vllm_weights.register()
