@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 
 @contextmanager
@@ -32,6 +32,24 @@ def write_text(target: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write bytes whole or not at all."""
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(content)
+
+
+def relative(text: str, where: str) -> str:
+    """`text` as a path relative to some root, with forward slashes: the form in which records and rows keep paths.
+
+    Raises:
+        ValueError: it is empty, absolute, or climbs out with ``..``; the message starts with `where`.
+    """
+    path = PurePosixPath(text.replace("\\", "/"))
+    if not text.strip() or path.is_absolute() or PureWindowsPath(text).drive or ".." in path.parts:
+        raise ValueError(f"{where}: path '{text}' leaves the data root; give it relative to vsi.root, without '..'")
+    return str(path)
 
 
 def inside(root: Path, relative: str) -> Path:

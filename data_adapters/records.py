@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from verl_vsi.data_adapters.paths import relative, whole
+from verl_vsi.data_adapters.files import atomic_path, relative
 from verl_vsi.data_adapters.scenes import Array, Box, Scene
 
 _FIELDS = ("id", "dataset", "video", "room_size", "boxes", "counts")
@@ -58,7 +58,7 @@ def from_record(record: dict[str, Any], where: str = "scene record") -> Scene:
 def write_scenes(path: str | Path, scenes: Iterable[Scene]) -> int:
     """Write one scene a line; return how many."""
     count = 0
-    with whole(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_path(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
         for scene in scenes:
             file.write(json.dumps(to_record(scene)) + "\n")
             count += 1

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verl_vsi.data_adapters.paths import relative, whole
+from verl_vsi.data_adapters.files import atomic_path, relative
 from verl_vsi.data_adapters.scenes import Scene
 from verl_vsi.data_adapters.tasks import Question
 
@@ -128,7 +128,7 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]], about: Mappi
     """
     digest, count = hashlib.sha256(), 0
     iterator = iter(rows)
-    with whole(path) as temporary:
+    with atomic_path(Path(path)) as temporary:
         with pq.ParquetWriter(temporary, SCHEMA) as writer:
             while batch := list(islice(iterator, BATCH)):
                 for row in batch:

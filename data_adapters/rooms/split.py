@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.progress import track
 
-from verl_vsi.data_adapters.paths import write_whole
+from verl_vsi.data_adapters.files import write_bytes
 from verl_vsi.data_adapters.records import read_scenes, to_record
 from verl_vsi.data_adapters.rooms.draw import draw
 from verl_vsi.data_adapters.rooms.render import RATE
@@ -60,7 +60,7 @@ def render_split(
             file.write(json.dumps(line) + "\n")
             file.flush()
     lines = [json.dumps(done[_key(seed, i)]) + "\n" for i in range(count)]
-    write_whole(final, "".join(lines).encode())
+    write_bytes(final, "".join(lines).encode())
     part.unlink()
     return tuple(read_scenes(final))
 
@@ -87,7 +87,7 @@ def _make(root: Path, seed: int, index: int) -> dict[str, Any]:
     drawn = draw(seed, index)
     scene = drawn.room.scene
     content = encode_mp4(drawn.frames, RATE)
-    write_whole(root / scene.video, content)
+    write_bytes(root / scene.video, content)
     return to_record(scene) | {"renderer": RENDERER, "sha256": hashlib.sha256(content).hexdigest()}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from verl_vsi.data_adapters.files import atomic_path, inside, write_text
+from verl_vsi.data_adapters.files import atomic_path, inside, relative, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "relative",
+    "climber",
     [
         pytest.param("../other/a.mp4", id="climbs"),
         pytest.param("scannet/../../a.mp4", id="climbs in the middle"),
@@ -31,9 +31,9 @@ def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
         pytest.param("scannet\\..\\a.mp4", id="backslashes"),
     ],
 )
-def test_a_path_that_leaves_the_root_is_refused(tmp_path: Path, relative: str) -> None:
+def test_a_path_that_leaves_the_root_is_refused(tmp_path: Path, climber: str) -> None:
     with pytest.raises(ValueError, match="leaves the data root"):
-        inside(tmp_path, relative)
+        inside(tmp_path, climber)
 
 
 def test_a_link_that_leaves_the_root_is_refused(tmp_path: Path) -> None:
@@ -48,3 +48,19 @@ def test_a_root_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "root").symlink_to(tmp_path / "disk")
     assert inside(tmp_path / "root", "scannet/a.mp4").name == "a.mp4"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "../x.mp4",  # climbs out
+        "a/../../x.mp4",  # climbs out later
+        "/etc/x.mp4",  # absolute
+        "C:\\x.mp4",  # absolute on Windows
+        "..\\x.mp4",  # climbs out on Windows
+        " ",  # nothing
+    ],
+)
+def test_a_record_s_path_that_leaves_the_root_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="leaves the data root"):
+        relative(text, "row 3")
