@@ -1,0 +1,75 @@
+"""One array a file: written frame by frame, mapped for reading, known to be whole by its checksum."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from verl_vsi.data_adapters.files import atomic_path, write_text
+from verl_vsi.data_adapters.frames.info import FrameInfo, Frames
+from verl_vsi.data_adapters.frames.sizes import Image, resize
+
+VERSION = 1
+"""Of the layout of array and index entry; another version is built anew."""
+
+
+def write(path: Path, meta: FrameInfo, images: Iterable[Image], source: dict[str, Any]) -> None:
+    """Write ``path.npy`` (T, H, W, 3) uint8, then its index entry ``path.json``, which makes it count.
+
+    Args:
+        path: without suffix.
+        meta: its shape and what else the entry says.
+        images: (h, w, 3) RGB, as many as `meta.shape` says, of any size; resized and written one at a time.
+        source: where the frames come from, kept in the entry.
+    """
+    _, height, width = meta.shape
+    crc = 0
+    with atomic_path(path.with_suffix(".npy")) as temporary, temporary.open("wb") as stream:
+        # Plain writes, not a writable mapping: a full disk is then an OSError and no SIGBUS.
+        header = {"descr": "|u1", "fortran_order": False, "shape": (*meta.shape, 3)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for image in images:
+            data = resize(image, height, width).tobytes()
+            crc = zlib.crc32(data, crc)
+            stream.write(data)
+    entry = {"version": VERSION, "crc32": crc, **asdict(meta), "seconds": meta.seconds, **source}
+    write_text(path.with_suffix(".json"), json.dumps(entry, indent=1))
+
+
+def read_info(path: Path) -> tuple[FrameInfo, int] | None:
+    """The index entry and the array's checksum; None where there is none that can be used."""
+    try:
+        entry = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if entry["version"] != VERSION:
+            return None
+        t, h, w = entry["shape"]
+        gt, gh, gw = entry["grid_thw"]
+        plain = {k: entry[k] for k in ("tokens", "fps", "total", "decoder")}
+        info = FrameInfo(shape=(t, h, w), grid_thw=(gt, gh, gw), indices=tuple(entry["indices"]), **plain)
+        return info, entry["crc32"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read(path: Path) -> Frames | None:
+    """The frames, mapped; None where array or entry is missing, cut short or altered, so that it is built again."""
+    found = read_info(path)
+    if found is None:
+        return None
+    meta, crc = found
+    try:
+        # "c" = copy on write: pages are shared, and a stray write stays private instead of ending in SIGSEGV.
+        mapped = np.load(path.with_suffix(".npy"), mmap_mode="c", allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    if mapped.shape != (*meta.shape, 3) or mapped.dtype != np.uint8 or zlib.crc32(mapped.data) != crc:
+        return None
+    array = np.asarray(mapped)
+    array.flags.writeable = False
+    return Frames(array, meta)
