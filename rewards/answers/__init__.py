@@ -1,0 +1,42 @@
+"""Reading the answer out of a response, in three ways, by name.
+
+`official`  VSI-Bench's own: the first word, nothing else. For numbers that compare with the paper's tables.
+`harness`   lmms-eval's since July 2026: the first number or number word anywhere.
+`robust`    ours, for training: knows the modes' tags, units, number words and the ways people write numbers.
+
+The same weights can differ by five points between them, so every score that is printed names its extraction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from verl_vsi.rewards.answers import harness, official, robust
+
+Kind = Literal["number", "word", "choice"]
+Answer = float | str
+Extraction = Callable[..., "Answer | None"]
+
+EXTRACTIONS: dict[str, Extraction] = {
+    "official": official.extract,
+    "harness": harness.extract,
+    "robust": robust.extract,
+}
+"""(text, kind, *, task, options) -> what was read: a float for numbers, else text; None where nothing was."""
+
+
+def extract(name: str, text: str, kind: Kind, *, task: str = "", options: tuple[str, ...] = ()) -> Answer | None:
+    """Read the answer out of a response.
+
+    Args:
+        name: `official`, `harness` or `robust`.
+        text: the whole response.
+        kind: `number`, `word` or `choice`.
+        task: VSI-Bench's task name; tells `robust` which unit the number is wanted in.
+        options: `A. chair`, ... of a lettered question; `robust` takes an option's words for its letter.
+
+    Raises:
+        KeyError: no extraction has that name.
+    """
+    return EXTRACTIONS[name](text, kind, task=task, options=options)

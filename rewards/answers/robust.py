@@ -1,0 +1,102 @@
+"""Our extraction, for training: what a patient reader takes the answer to be.
+
+It reads the last `<answer>` block; failing that, what follows the thinking; never the thinking itself. Of a long
+answer it reads the last 1,000 characters.
+
+    response                               task                      read
+    "<think>2 or 3</think><answer>4</answer>"  object_counting       4.0
+    "about 3.5 metres"                     object_abs_distance       3.5
+    "a 3.5 m gap"                          object_abs_distance       3.5
+    "350 cm"                               object_abs_distance       3.5
+    "5 ft 11 in"                           object_size_estimation    180.34
+    "200 sq ft"                            room_size_estimation      18.58
+    "1,200"                                object_size_estimation    1200.0
+    "3,5"                                  object_abs_distance       3.5
+    "There are three."                     object_counting           3.0
+    "None"                                 object_counting           0.0
+    "-2", "1e999", "inf"                   object_counting           -2.0, None, None
+    "**Sink**.", "the sink"                object_rel_distance       sink
+    "It is to the left."                   object_rel_direction_easy left
+    "(B)", "b", "The answer is B."         any lettered question     B
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from verl_vsi.rewards.answers.quantities import Quantity, quantities
+from verl_vsi.rewards.answers.units import WANTED, convert, is_area
+
+LONGEST = 1000
+"""Characters of an answer that are read, from its end."""
+
+_BLOCK = re.compile(r"<(/?)(answer|think|observe)>", re.IGNORECASE)
+_SIGNS = str.maketrans("‐‑‒–—−‘’′“”″", "------'''\"\"\"")
+_CUE = re.compile(r".*\b(?:answer|total)(?: is| of)?\b[\s:=*]*", re.IGNORECASE | re.DOTALL)
+_NONE = re.compile(r"(?:there (?:are|is) )?(?:none|no\b.*|nothing)", re.DOTALL)
+_FILLER = re.compile(r"(?:(?:the|a|an|final|correct|answer|is|it|it's|its|to|on|option|your|my)\b|[^\w]+)*")
+_LETTER = re.compile(r"[(\[]?([A-Za-z])(?:[)\].:]+(?!\w).*)?", re.DOTALL)
+_CUED_LETTER = re.compile(r"\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)\b(?: is)?[\s:=(\[*]*([A-Z])\b(?!')")
+
+
+def extract(text: str, kind: str, *, task: str = "", options: tuple[str, ...] = ()) -> float | str | None:
+    """The answer as a float in the task's unit, a bare lower-case word or an upper-case letter; None: nothing there."""
+    answer = tidy(answer_part(text))
+    if kind == "number":
+        return number(answer, WANTED.get(task, ""))
+    return letter(answer, options) if kind == "choice" else word(answer)
+
+
+def answer_part(text: str) -> str:
+    """The last `<answer>` block, or what follows the last closed block; empty while a block is still open."""
+    start, inside = 0, ""
+    answer: tuple[int, int] | None = None
+    for tag in _BLOCK.finditer(text):
+        closing, name = bool(tag[1]), tag[2].lower()
+        if name == "answer" and not closing:
+            answer = (tag.end(), len(text))
+        elif name == "answer" and answer:
+            answer = (answer[0], min(answer[1], tag.start()))
+        start, inside = tag.end(), "" if closing else name
+    if answer:
+        return text[answer[0] : answer[1]]
+    return "" if inside else text[start:]
+
+
+def tidy(text: str) -> str:
+    """The end of a text with one kind of digit, dash, quote and space."""
+    return " ".join(unicodedata.normalize("NFKC", text[-LONGEST:].translate(_SIGNS)).split())
+
+
+def number(answer: str, wanted: str) -> float | None:
+    """The first number after the last "answer is"; else the first in a unit that fits; else the first."""
+    text = _CUE.sub("", answer).lower() or answer.lower()
+    found = quantities(text) or quantities(answer.lower())
+    if not found:
+        return 0.0 if not wanted and _NONE.fullmatch(text.rstrip(". ")) else None
+    best = next((quantity for quantity in found if _fits(quantity, wanted)), found[0])
+    return convert(best.value, best.unit, wanted)
+
+
+def _fits(quantity: Quantity, wanted: str) -> bool:
+    return bool(wanted and quantity.unit) and is_area(quantity.unit or "") == is_area(wanted)
+
+
+def word(answer: str) -> str | None:
+    """The answer without articles, "the answer is", marks around it, and case."""
+    text = answer.lower()
+    filler = _FILLER.match(text)
+    return re.sub(r"[^\w]+$", "", text[filler.end() if filler else 0 :]) or None
+
+
+def letter(answer: str, options: tuple[str, ...]) -> str | None:
+    """The letter that the answer is, begins with (`B. chair`) or names (`the answer is B`)."""
+    bare = answer.strip("*_`\"' ")
+    whole = _LETTER.fullmatch(bare)
+    if whole:
+        return whole[1].upper()
+    cued = _CUED_LETTER.findall(answer)
+    if cued:
+        return cued[-1]
+    return next((option[0] for option in options if word(option[2:]) == word(answer)), None)
