@@ -37,16 +37,24 @@ class FrameStore:
         on_error: ``quarantine`` remembers a broken video until its file changes; a broken video always raises
             FrameError here, and callers (the builder, the dataset) leave it out for ``skip`` and ``quarantine``.
         timeout: seconds that decoding one video may take.
+        data_root: videos below it are known by their path relative to it; None: `root`'s parent.
     """
 
-    def __init__(self, root: Path, spec: FrameSpec, on_error: OnError = "raise", timeout: float = 60.0) -> None:  # noqa: D107
+    def __init__(  # noqa: D107
+        self,
+        root: Path,
+        spec: FrameSpec,
+        on_error: OnError = "raise",
+        timeout: float = 60.0,
+        data_root: Path | None = None,
+    ) -> None:
         if on_error not in ON_ERROR:
             raise ValueError(f"vsi.frames.on_error: '{on_error}' is unknown, choose one of {', '.join(ON_ERROR)}")
         self.root = Path(root).absolute()
         self.spec = spec
         self.on_error: OnError = on_error
         self.timeout = timeout
-        self._checksums = Checksums(self.root / "videos", self.root.parent)
+        self._checksums = Checksums(self.root / "videos", Path(data_root or self.root.parent).absolute())
         self._quarantine = Quarantine(self.root / "quarantine" / spec.key, on_error == "quarantine")
         self._open: OrderedDict[str, Frames] = OrderedDict()
         self._lock = Lock()

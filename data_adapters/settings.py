@@ -1,0 +1,93 @@
+"""The part of a recipe's `vsi` node that concerns data, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from verl_vsi.data_adapters.files import inside
+from verl_vsi.data_adapters.frames import FrameSpec, FrameStore, OnError
+from verl_vsi.data_adapters.prompts import check_mode
+
+HAND_ON = "verl hands its dataset only the data node: a recipe sets data.vsi: ${vsi}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where videos lie, which frames to take, what to ask.
+
+    Args:
+        root: the data root; rows name videos relative to it.
+        store: the frame store's folder.
+        frames: which frames, how large.
+        on_error: what to do about a video that can't be decoded.
+        timeout: seconds for decoding one video.
+        mode: vanilla, think or observe.
+        train_prompt: the mode's prompt in training.
+    """
+
+    root: Path
+    store: Path
+    frames: FrameSpec
+    on_error: OnError
+    timeout: float
+    mode: str
+    train_prompt: str
+
+    @classmethod
+    def from_config(cls, vsi: Mapping[str, Any] | None) -> Settings:
+        """Read a `vsi` node, plain or OmegaConf.
+
+        Raises:
+            ValueError: a key is missing or wrong; says which and how to set it.
+        """
+        if vsi is None:
+            raise ValueError(f"data.vsi is missing; {HAND_ON}")
+        node = _plain(vsi)
+        if not node.get("root"):
+            raise ValueError(
+                "vsi.root is not set: the folder that holds the videos. Set VSI_ROOT=/path/to/data, or vsi.root=..."
+            )
+        root, frames, mode = Path(node["root"]).expanduser(), node.get("frames") or {}, node.get("mode") or {}
+        if not root.is_dir():
+            raise ValueError(
+                f"vsi.root: there is no folder {root}; set VSI_ROOT or vsi.root to the folder of the videos"
+            )
+        name = mode.get("name", "vanilla")
+        check_mode(name)
+        if "train_prompt" not in mode:
+            raise ValueError(f"vsi.mode.train_prompt is missing for mode '{name}'; choose a mode by mode={name}")
+        return cls(
+            root=root,
+            store=Path(frames.get("store") or root / "frames").expanduser(),
+            frames=FrameSpec.from_config(frames),
+            on_error=frames.get("on_error", "raise"),
+            timeout=float(frames.get("timeout", 60)),
+            mode=name,
+            train_prompt=mode["train_prompt"],
+        )
+
+    def video(self, relative: str) -> Path:
+        """The file of a row's video.
+
+        Raises:
+            ValueError: it leads out of the data root.
+        """
+        return inside(self.root, relative)
+
+
+@lru_cache(maxsize=8)
+def open_store(settings: Settings) -> FrameStore:
+    """The process's one store for these settings, so that all rollouts of a prompt meet the same mapped array."""
+    return FrameStore(settings.store, settings.frames, settings.on_error, settings.timeout, settings.root)
+
+
+def _plain(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_config(node):
+        return OmegaConf.to_container(node, resolve=True)  # pyright: ignore[reportReturnType]
+    return node
