@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -80,7 +82,11 @@ class Scene:
         """All boxes of one category."""
         return tuple(b for b in self.boxes if b.category == category)
 
-    @property
+    @cached_property
     def singles(self) -> tuple[Box, ...]:
-        """Boxes whose category occurs once: the objects that a question can name without doubt."""
-        return tuple(b for b in self.boxes if self.counts.get(b.category) == 1)
+        """Boxes whose category is counted once and boxed once: the objects that a question can name without doubt.
+
+        Both, because real files count one printer where two are boxed.
+        """
+        boxed = Counter(b.category for b in self.boxes)
+        return tuple(b for b in self.boxes if self.counts.get(b.category) == boxed[b.category] == 1)

@@ -5,16 +5,15 @@ Templates are verbatim, odd spacing included. Where the paper is silent, our rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from math import comb, perm
 from random import Random
 from typing import Any
 
-import numpy as np
-
 from verl_vsi.data_adapters import tasks as t
+from verl_vsi.data_adapters.questions.draws import different, placed
+from verl_vsi.data_adapters.questions.geometry import bearing, centre_distance
 from verl_vsi.data_adapters.questions.rules import Ambiguity, Quotas, RuleSet, Task
-from verl_vsi.data_adapters.scenes import Array, Box, Scene
+from verl_vsi.data_adapters.scenes import Box, Scene
 from verl_vsi.data_adapters.tasks import Kind, Question
 
 RELATIVE_DIRECTION = t.DIRECTION_EASY
@@ -34,29 +33,11 @@ LEAST_COUNT = 2
 """*Inferred*: 6.4k counts of 1.5k scenes are as many as categories that occur more than once; the rest is all "1"."""
 
 OTHERS = 4  # objects to choose from in a relative distance
-PATIENCE = 30  # draws for one question that margins may reject
 
 
 def _question(scene: Scene, task: str, text: str, answer: str, kind: Kind, names: list[str], value: Any) -> Question:
     trace = {"rule": f"paper/{task}", "objects": names, "value": value}
     return Question(task, text, answer, kind, scene.id, trace=trace)
-
-
-def distance(a: Box, b: Box) -> float:
-    """Metres between the geometric centres of two objects (the paper; VSI-Bench takes the closest points)."""
-    return float(np.linalg.norm(a.point - b.point))
-
-
-def side(standing: Array, facing: Array, asked: Array) -> float:
-    """Degrees of `asked` counter-clockwise from the line of sight, seen from above, -180 to 180: left is positive.
-
-    Args:
-        standing: (3,) metres, where one stands.
-        facing: (3,) what one looks at.
-        asked: (3,) what is asked for.
-    """
-    (ux, uy), (vx, vy) = (facing - standing)[:2], (asked - standing)[:2]
-    return float(np.degrees(np.arctan2(ux * vy - uy * vx, ux * vx + uy * vy)))
 
 
 def _counting(scene: Scene, limit: int, rng: Random, _: Ambiguity) -> list[Question]:
@@ -76,7 +57,7 @@ def _abs_distance(scene: Scene, limit: int, rng: Random, _: Ambiguity) -> list[Q
 
 
 def _one_distance(scene: Scene, a: Box, b: Box) -> Question:
-    metres = distance(a, b)
+    metres = centre_distance(a, b)
     text = f"What is the distance between the {a.category} and the {b.category} (in meters)?"
     names = [a.category, b.category]
     return _question(scene, t.ABS_DISTANCE, text, f"{metres:.1f}", "number", names, round(metres, 4))
@@ -108,22 +89,20 @@ def _rel_distance(scene: Scene, limit: int, rng: Random, ambiguity: Ambiguity) -
 
     def attempt(done: int) -> Question | None:
         target, *others = rng.sample(scene.singles, OTHERS + 1)
-        others.sort(key=lambda b: distance(target, b))
-        gaps = [distance(target, b) for b in others]
+        others.sort(key=lambda b: centre_distance(target, b))
+        gaps = [centre_distance(target, b) for b in others]
         if gaps[1] - gaps[0] <= ambiguity.distance:  # a tie has no answer
             return None
         nearest, *rest = others
-        rng.shuffle(rest)
-        rest.insert((place + done) % OTHERS, nearest)
-        return _one_nearest(scene, target, rest, nearest)
+        return _one_nearest(scene, target, placed(nearest, rest, place + done, rng), nearest)
 
-    return list(_different(attempt, limit))
+    return different(attempt, limit, _key)
 
 
 def _one_nearest(scene: Scene, target: Box, others: list[Box], nearest: Box) -> Question:
     names = [b.category for b in others]
     text = f"Which of these objects ({', '.join(names)})is the closest to the {target.category}?"
-    metres = [round(distance(target, b), 4) for b in others]
+    metres = [round(centre_distance(target, b), 4) for b in others]
     return _question(scene, t.REL_DISTANCE, text, nearest.category, "word", [target.category, *names], metres)
 
 
@@ -132,15 +111,15 @@ def _direction(scene: Scene, limit: int, rng: Random, ambiguity: Ambiguity) -> l
 
     def attempt(done: int) -> Question | None:
         standing, facing, asked = rng.sample(scene.singles, 3)
-        degrees = side(standing.point, facing.point, asked.point)
+        degrees = float(bearing(standing.point, facing.point, asked.point))
         if (degrees > 0) != ((first + done) % 2 == 0):  # looking the other way along the same line turns the answer
             standing, facing = facing, standing
-            degrees = side(standing.point, facing.point, asked.point)
+            degrees = float(bearing(standing.point, facing.point, asked.point))
         if min(abs(degrees), 180 - abs(degrees)) <= ambiguity.angle:  # straight ahead or behind has no side
             return None
         return _one_direction(scene, standing, facing, asked, degrees)
 
-    return list(_different(attempt, limit))
+    return different(attempt, limit, _key)
 
 
 def _one_direction(scene: Scene, standing: Box, facing: Box, asked: Box, degrees: float) -> Question:
@@ -148,21 +127,6 @@ def _one_direction(scene: Scene, standing: Box, facing: Box, asked: Box, degrees
     text = f"If I am standing by the {p} and facing the {o} is the {q} to the left or the right of the {o}?"
     answer = "left" if degrees > 0 else "right"
     return _question(scene, RELATIVE_DIRECTION, text, answer, "word", [p, o, q], round(degrees, 2))
-
-
-def _different(attempt: Callable[[int], Question | None], limit: int) -> Iterator[Question]:
-    """Up to `limit` questions with different objects, giving up after `PATIENCE` fruitless draws for one."""
-    seen: set[tuple[str, ...]] = set()
-    fruitless = 0
-    while len(seen) < limit and fruitless < PATIENCE:
-        question = attempt(len(seen))
-        key = () if question is None else _key(question)
-        if question is None or key in seen:
-            fruitless += 1
-            continue
-        fruitless = 0
-        seen.add(key)
-        yield question
 
 
 def _key(question: Question) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from verl_vsi.data_adapters.questions.paper import PAPER
 from verl_vsi.data_adapters.questions.rules import RuleSet
+from verl_vsi.data_adapters.questions.vsibench import VSIBENCH
 
-RULE_SETS: dict[str, RuleSet] = {rules.name: rules for rules in (PAPER,)}
+RULE_SETS: dict[str, RuleSet] = {rules.name: rules for rules in (PAPER, VSIBENCH)}
 
 
 def rule_set(name: str) -> RuleSet:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_vsi.data_adapters.questions import Ambiguity, Quotas, build_questions
-from verl_vsi.data_adapters.questions.paper import COUNTS, side
+from verl_vsi.data_adapters.questions.geometry import bearing
+from verl_vsi.data_adapters.questions.paper import COUNTS
 from verl_vsi.data_adapters.questions.rules import share_out
 from verl_vsi.data_adapters.rooms import make_room
 from verl_vsi.data_adapters.scenes import Box, Scene
@@ -112,7 +113,7 @@ def test_the_right_one_stands_in_every_place_equally_often():
     ],
 )
 def test_angles_are_counter_clockwise_from_the_line_of_sight(facing, asked, degrees):
-    assert side(np.zeros(3), np.array([*facing, 9.0]), np.array([*asked, -9.0])) == pytest.approx(degrees)
+    assert bearing(np.zeros(3), np.array([*facing, 9.0]), np.array([*asked, -9.0])) == pytest.approx(degrees)
 
 
 def test_direction_reads_as_in_the_paper_and_is_true():
@@ -182,7 +183,7 @@ def test_shares_meet_the_total_evenly(total: int, capacities: list[int]):
 
 
 def test_an_unknown_rule_set_or_task_lists_what_there_is():
-    with pytest.raises(ValueError, match=r"no rule set 'papers'; there is paper"):
+    with pytest.raises(ValueError, match=r"no rule set 'papers'; there is paper, vsibench"):
         build_questions([], "papers")
     with pytest.raises(ValueError, match="has no task 'route_planning'; it has object_counting"):
         build_questions([], "paper", tasks=["route_planning"])
