@@ -1,0 +1,169 @@
+"""verl's FSDP engine with shared passes: the same batches in, the same numbers out.
+
+Only what a subclass may override is overridden: how the module is built, how a batch is cut into micro-batches, and
+what one micro-batch computes. Where an option is not supported, verl's own code runs, and the reason is printed once.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import torch
+import torch.distributed as dist
+import verl.utils.torch_functional as verl_functional
+from torch import Tensor
+from verl.utils import tensordict_utils as tu
+from verl.utils.device import get_device_id, get_device_name
+from verl.utils.torch_functional import logprobs_from_logits
+from verl.workers.engine.fsdp import transformer_impl
+from verl.workers.engine.utils import detach_tree
+
+from verl_vsi.engine.batches import split, token_cost
+from verl_vsi.engine.media import FeatureCache, Media, items_of
+from verl_vsi.engine.model import teach
+from verl_vsi.engine.options import Options, take_options
+from verl_vsi.engine.plan import Plan, make_plan, rows_of
+from verl_vsi.engine.support import why_stock_batch, why_stock_engine
+
+if TYPE_CHECKING:
+    from tensordict import TensorDict
+
+logger = logging.getLogger(__name__)
+
+_Base: Any = object if not TYPE_CHECKING else Any
+
+
+class SharedPassesMixin(_Base):
+    """To be put before a subclass of verl's `FSDPEngineWithLMHead`."""
+
+    options: Options
+    feature_cache: FeatureCache | None = None
+
+    def _build_module(self) -> Any:
+        self.options = take_options(self.model_config)
+        module = super()._build_module()
+        self._why_stock = why_stock_engine(self)
+        self._said: set[str] = set()
+        if self._why_stock is None:
+            teach(module)
+            self._taught = module
+            if self.options.freeze_tower:
+                module.model.visual.requires_grad_(False)
+            self.feature_cache = FeatureCache(self.options.feature_cache_bytes)
+        return module
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
+        """Forget features: the tower may be another."""
+        if self.feature_cache is not None:
+            self.feature_cache = FeatureCache(self.options.feature_cache_bytes)
+        return super().load_checkpoint(*args, **kwargs)
+
+    def forward_backward_batch(self, data: TensorDict, loss_function: Any, forward_only: bool = False) -> Any:
+        """As verl's, over micro-batches of whole groups."""
+        reason = self._why_stock_for(data)
+        if reason is not None:
+            self._say(f"verl's own passes: {reason}")
+            return super().forward_backward_batch(data, loss_function, forward_only)
+        with patch.object(transformer_impl, "prepare_micro_batches", self._prepare_micro_batches):
+            return super().forward_backward_batch(data, loss_function, forward_only)
+
+    def _prepare_micro_batches(self, data: TensorDict, dp_group: Any = None, **_: Any) -> Any:
+        rows = rows_of(data)
+        dynamic = tu.get_non_tensor_data(data, "use_dynamic_bsz", default=True)
+        cost = token_cost(rows) if dynamic else len
+        limit = data["max_token_len_per_gpu"] if dynamic else data["micro_batch_size_per_gpu"]
+        indices = split(rows, cost, limit)
+        indices = split(rows, cost, limit, at_least=_most(len(indices), dp_group))
+        self._warn_of_cuts(rows, indices, limit)
+        # verl puts rows back in order only after dynamic batches.
+        tu.assign_non_tensor(data, use_dynamic_bsz=True)
+        return [tu.index_select_tensor_dict(data, index) for index in indices], indices
+
+    def _warn_of_cuts(self, rows: Any, indices: list[list[int]], limit: int) -> None:
+        pieces = sum(len({rows[number].uid for number in index}) for index in indices)
+        groups = len({row.uid for row in rows})
+        if pieces > groups:
+            self._say(
+                f"{groups} groups were cut into {pieces} by the micro-batch limit {limit}, and each piece computes its "
+                "prompt anew: raise the limit (rows: a multiple of rollout.n; tokens: prompt + all answers of a group)"
+            )
+
+    def forward_step(self, micro_batch: TensorDict, loss_function: Any, forward_only: bool) -> Any:
+        """As verl's: (loss, {"model_output", "loss", "metrics"}) of one micro-batch."""
+        if self._why_stock_for(micro_batch) is not None:
+            return super().forward_step(micro_batch, loss_function, forward_only)
+        micro_batch = micro_batch.to(get_device_id())
+        with self._autocast():
+            output = self._shared_output(micro_batch)
+            if loss_function is None:
+                loss, metrics = torch.tensor(1.0, device=get_device_name()), {}
+            else:
+                group = self.get_data_parallel_group()
+                loss, metrics = loss_function(model_output=output, data=micro_batch, dp_group=group)
+        return loss, {"model_output": detach_tree(output), "loss": loss.detach().item(), "metrics": metrics}
+
+    def _autocast(self) -> Any:
+        dtype = getattr(self, "_autocast_dtype", torch.bfloat16)
+        return nullcontext() if dtype == torch.float32 else torch.autocast(get_device_name(), dtype=dtype)
+
+    def _shared_output(self, micro_batch: TensorDict) -> dict[str, Tensor]:
+        """Log-probabilities (and entropies) at answer positions, zeros elsewhere, jagged like the batch's ids."""
+        plan = make_plan(rows_of(micro_batch))
+        logits = self.module(vsi_plan=plan, vsi_media=self._media(micro_batch, plan))
+        temperature: Any = tu.get_non_tensor_data(micro_batch, "temperature", default=1.0)
+        if temperature != 1.0:
+            logits = logits / max(temperature, 1e-8)
+        ids, output = micro_batch["input_ids"], {}
+        if tu.get_non_tensor_data(micro_batch, "calculate_entropy", default=False):
+            output["entropy"] = _spread(self._entropy(logits), plan, ids)
+        output["log_probs"] = _spread(logprobs_from_logits(logits=logits, labels=plan.labels), plan, ids)
+        return output
+
+    def _entropy(self, logits: Tensor) -> Tensor:
+        if self.engine_config.entropy_checkpointing:
+            return torch.utils.checkpoint.checkpoint(verl_functional.entropy_from_logits, logits, use_reentrant=False)  # pyright: ignore
+        return verl_functional.entropy_from_logits(logits)
+
+    def _media(self, micro_batch: TensorDict, plan: Plan) -> Media:
+        inputs = micro_batch["multi_modal_inputs"] if "multi_modal_inputs" in micro_batch.keys() else None  # noqa: SIM118
+        shown = [inputs[group[0]] for group in plan.groups] if inputs is not None else []
+        vision = self._taught.config.vision_config
+        return Media(
+            items=[item for row in shown for item in items_of(getattr(row, "data", row))],
+            channels=vision.in_channels * vision.temporal_patch_size * vision.patch_size**2,
+            device=plan.ids.device,
+            cache=self.feature_cache if self._tower_is_frozen() else None,
+            anywhere=lambda here: bool(_most(int(here), self.get_data_parallel_group())),
+        )
+
+    def _tower_is_frozen(self) -> bool:
+        if self.engine_config.forward_only:
+            return True
+        return not any(parameter.requires_grad for parameter in self._taught.model.visual.parameters())
+
+    def _why_stock_for(self, batch: TensorDict) -> str | None:
+        return self._why_stock or why_stock_batch(batch)
+
+    def _say(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            logger.warning("verl-vsi: %s", message)
+
+
+def _spread(values: Tensor, plan: Plan, ids: Tensor) -> Tensor:
+    """Values (N,) of a plan, put where the batch's rows want them."""
+    flat = torch.zeros(ids.values().numel(), dtype=values.dtype, device=values.device)
+    offsets = ids.offsets()  # pyright: ignore[reportAttributeAccessIssue]
+    return torch.nested.nested_tensor_from_jagged(flat.index_put((plan.write,), values), offsets)
+
+
+def _most(count: int, group: Any) -> int:
+    """The largest count on any rank."""
+    if group is None or not dist.is_initialized() or dist.get_world_size(group) == 1:
+        return count
+    most = torch.tensor([count], device=get_device_name())
+    dist.all_reduce(most, op=dist.ReduceOp.MAX, group=group)
+    return int(most)
