@@ -5,17 +5,21 @@
         '''1 for an answer of at most three words.'''
         return float(len(response.text.split()) <= 3)
 
-A recipe then weighs it (`vsi.reward.terms.short=0.2`) after naming the module that holds it (`vsi.reward.modules`).
+A recipe then weighs it (`+vsi.reward.terms.short=0.2`) after naming the module that holds it (`vsi.reward.modules`).
 A term is a function of a module, not a lambda or a closure: rewards are pickled on their way to Ray's workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 
-from verl_vsi.rewards.answers import Answer, Kind, extract
+from verl_vsi.rewards.answers import EXTRACTIONS, Answer, Kind, extract
+from verl_vsi.rewards.formats import FORMATS
+from verl_vsi.rewards.metrics import NUMERIC
 
 
 @dataclass(frozen=True)
@@ -27,29 +31,21 @@ class Response:
         truth: the ground truth as text, e.g. `6.1`, `left`, `A`.
         task: one of VSI-Bench's task names, e.g. `object_counting`.
         kind: how the answer is scored.
+        settings: what the recipe says.
         options: `A. chair`, ... of a lettered question.
-        tag: the tag of the mode's first block, `think` or `observe`; None where the mode has no format.
-        extraction: which extraction reads the answer.
-        numeric: which numeric score the accuracy is.
-        format: which format check.
-        length_cap: characters at which the length term is full.
     """
 
     text: str
     truth: str
     task: str
     kind: Kind
+    settings: Settings
     options: tuple[str, ...] = ()
-    tag: str | None = None
-    extraction: str = "robust"
-    numeric: str = "min_relative"
-    format: str = "strict"
-    length_cap: int = 1000
 
     @cached_property
     def answer(self) -> Answer | None:
         """What the extraction reads out of the text; None where it reads nothing."""
-        answer = extract(self.extraction, self.text, self.kind, task=self.task, options=self.options)
+        answer = extract(self.settings.extraction, self.text, self.kind, task=self.task, options=self.options)
         return None if answer == "" else answer
 
 
@@ -70,10 +66,64 @@ def term(name: str) -> Callable[[Term], Term]:
     def register(function: Term) -> Term:
         taken = TERMS.setdefault(name, function)
         if (taken.__module__, taken.__qualname__) != (function.__module__, function.__qualname__):
-            raise ValueError(
-                f"reward term '{name}' is already {taken.__module__}.{taken.__qualname__}: choose another name"
-            )
+            raise ValueError(f"reward term '{name}' is {taken.__module__}.{taken.__qualname__}: choose another name")
         TERMS[name] = function
         return function
 
     return register
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a recipe says about the reward (`vsi.reward`, and the tag of `vsi.mode`).
+
+    Args:
+        terms: weight of each term; the score is the weighted sum. The paper's: a plain sum (as in R1-V, on which it
+            is built). `format` counts only where there is a tag.
+        numeric: `min_relative`, `inverse`, `mra` or `exact`.
+        extraction: `official`, `harness` or `robust`.
+        format: `strict` or `r1v`.
+        tag: `think`, `observe`, or None for the vanilla mode.
+        length_cap: characters at which the length term is full.
+        modules: Python modules to import first: those that hold terms of one's own.
+
+    Raises:
+        ImportError: a module can't be imported.
+        ValueError: a name that nothing has, or a number that makes no sense.
+    """
+
+    terms: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 1.0, "format": 1.0})
+    numeric: str = "min_relative"
+    extraction: str = "robust"
+    format: str = "strict"
+    tag: str | None = None
+    length_cap: int = 1000
+    modules: Iterable[str] = ()
+
+    def __post_init__(self) -> None:
+        """Import the user's modules, then hold every name against what is registered."""
+        for module in self.modules:
+            import_module(module)
+        for name, known in (("numeric", NUMERIC), ("extraction", EXTRACTIONS), ("format", FORMATS)):
+            one_of(f"reward {name}", getattr(self, name), known)
+        for name, weight in self.terms.items():
+            one_of("reward term", name, TERMS)
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+                raise ValueError(f"reward term {name}: its weight must be a finite number, got {weight!r}")
+        if self.length_cap < 1:
+            raise ValueError(f"reward length_cap must be at least 1 character, got {self.length_cap}")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each term that counts."""
+        return {name: float(weight) for name, weight in self.terms.items() if self.tag or name != "format"}
+
+
+def one_of(what: str, value: object, known: Iterable[object]) -> None:
+    """Refuse a value that is none of the known ones.
+
+    Raises:
+        ValueError: says what it is, the value, and what would do.
+    """
+    if value not in known:
+        raise ValueError(f"{what} '{value}' is unknown; one of {', '.join(sorted(map(str, known)))}")

@@ -10,13 +10,13 @@ from verl_vsi.rewards.registry import Response, term
 @term("accuracy")
 def accuracy(response: Response) -> float:
     """Numbers by the numeric score, words and letters by equality; 0 where no answer can be read."""
-    return score_answer(response, response.numeric)
+    return score_answer(response, response.settings.numeric)
 
 
 @term("format")
 def format_(response: Response) -> float:
     """1 if the response keeps to its mode's format; a mode without format (vanilla) gives nothing."""
-    return FORMATS[response.format](response.text, response.tag) if response.tag else 0.0
+    return FORMATS[response.settings.format](response.text, response.settings.tag) if response.settings.tag else 0.0
 
 
 @term("length")
@@ -26,7 +26,7 @@ def length(response: Response) -> float:
     The paper added a length reward against empty thinking, and "the model then repeated tags to collect it"; it
     doesn't print the formula. This one counts characters, tags included, so that the same can happen here.
     """
-    return min(1.0, len(response.text) / response.length_cap)
+    return min(1.0, len(response.text) / response.settings.length_cap)
 
 
 def score_answer(response: Response, numeric: str) -> float:

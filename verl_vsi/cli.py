@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
-import typer
 from typer.main import get_command
 
 GROUPS = {
@@ -36,13 +36,22 @@ class LazyGroup(click.Group):
         if cmd_name not in GROUPS:
             return None
         module = import_module(f"verl_vsi.commands.{_MODULES.get(cmd_name, cmd_name)}")
-        app: typer.Typer = module.app
-        return get_command(app)
+        return _handing_over(cmd_name, get_command(module.app))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from `GROUPS`, importing none of them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(GROUPS.items()))
+
+
+def _handing_over(name: str, command: Any) -> click.Command:
+    """A command that leaves its arguments to typer's, which shows its own usage errors (typer brings its own click)."""
+    return click.Command(
+        name,
+        callback=lambda args: command.main(args=list(args), prog_name=f"verl-vsi {name}"),
+        params=[click.Argument(["args"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    )
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -33,7 +33,7 @@ LONGEST = 1000
 
 _BLOCK = re.compile(r"<(/?)(answer|think|observe)>", re.IGNORECASE)
 _SIGNS = str.maketrans("‐‑‒–—−‘’′“”″", "------'''\"\"\"")
-_CUE = re.compile(r".*\b(?:answer|total)(?: is| of)?\b[\s:=*]*", re.IGNORECASE | re.DOTALL)
+_CUE = re.compile(r".*\b(?:answer|total)(?: is| of)?\b[\s:=*]*", re.DOTALL)
 _NONE = re.compile(r"(?:there (?:are|is) )?(?:none|no\b.*|nothing)", re.DOTALL)
 _FILLER = re.compile(r"(?:(?:the|a|an|final|correct|answer|is|it|it's|its|to|on|option|your|my)\b|[^\w]+)*")
 _LETTER = re.compile(r"[(\[]?([A-Za-z])(?:[)\].:]+(?!\w).*)?", re.DOTALL)
@@ -66,13 +66,14 @@ def answer_part(text: str) -> str:
 
 def tidy(text: str) -> str:
     """The end of a text with one kind of digit, dash, quote and space."""
-    return " ".join(unicodedata.normalize("NFKC", text[-LONGEST:].translate(_SIGNS)).split())
+    return " ".join(unicodedata.normalize("NFKC", text[-LONGEST:].translate(_SIGNS))[-LONGEST:].split())
 
 
 def number(answer: str, wanted: str) -> float | None:
     """The first number after the last "answer is"; else the first in a unit that fits; else the first."""
-    text = _CUE.sub("", answer).lower() or answer.lower()
-    found = quantities(text) or quantities(answer.lower())
+    text = answer.lower()
+    cue = _CUE.match(text)
+    found = (cue and quantities(text[cue.end() :])) or quantities(text)
     if not found:
         return 0.0 if not wanted and _NONE.fullmatch(text.rstrip(". ")) else None
     best = next((quantity for quantity in found if _fits(quantity, wanted)), found[0])
