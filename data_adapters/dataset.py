@@ -14,7 +14,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from verl_vsi.data_adapters.checks import check_files, usable_videos
 from verl_vsi.data_adapters.frames import FrameInfo
-from verl_vsi.data_adapters.lengths import check_sizes, text_lengths
+from verl_vsi.data_adapters.lengths import check_sizes, tokenize
 from verl_vsi.data_adapters.prompts import user_text
 from verl_vsi.data_adapters.settings import Settings, open_store
 
@@ -25,6 +25,10 @@ class VsiDataset(RLHFDataset):
     verl builds it in the task runner and, for `process_multi_modal_info`, only names it in agent loop workers; so what
     hands out frames is a class method that reads all it needs from the data node (`data.vsi`).
     """
+
+    limit_key = "data.max_prompt_length"
+    processor: Any
+    tokenizer: Any
 
     def _download(self, use_origin_parquet: bool = False) -> None:
         if self.processor is None:
@@ -40,7 +44,7 @@ class VsiDataset(RLHFDataset):
             ValueError: nothing is left; or, with `data.filter_overlong_prompts=False`, a prompt is too long.
         """
         assert dataframe is not None
-        videos: list[list[str]] = dataframe[self.video_key]
+        videos: list[list[str]] = list(dataframe[self.video_key])
         infos = usable_videos(self.settings, (v for row in videos for v in row))
         check_sizes(self.processor, infos.values(), self.mm_processor_kwargs)
         kept = [i for i, row in enumerate(videos) if all(v in infos for v in row)]
@@ -57,9 +61,9 @@ class VsiDataset(RLHFDataset):
         if len(kept) == len(lengths):
             return dataframe
         message = (
-            f"{len(lengths) - len(kept)} of {len(lengths)} prompts are longer than data.max_prompt_length="
+            f"{len(lengths) - len(kept)} of {len(lengths)} prompts are longer than {self.limit_key}="
             f"{self.max_prompt_length} (longest: {max(lengths)} tokens, of which a video takes up to "
-            f"{max(i.tokens for i in infos.values())}); raise data.max_prompt_length, or lower "
+            f"{max(i.tokens for i in infos.values())}); raise {self.limit_key}, or lower "
             "vsi.frames.nframes or vsi.frames.max_pixels"
         )
         if not self.filter_overlong_prompts:
@@ -74,11 +78,19 @@ class VsiDataset(RLHFDataset):
             dataframe: rows.
             infos: the index entry of every video that they name.
         """
+        ids = tokenize(self.processor, [self._render(cast(dict, row)) for row in dataframe])
+        return [len(i) + extra for i, extra in zip(ids, self._video_tokens(dataframe, infos), strict=True)]
+
+    def _video_tokens(self, dataframe: Dataset, infos: dict[str, FrameInfo]) -> list[int]:
+        """What each row's videos add to their placeholders, one token each."""
+        videos: list[list[str]] = list(dataframe[self.video_key])
+        return [sum(infos[v].tokens - 1 for v in row) for row in videos]
+
+    def _render(self, row: dict) -> str:
+        """The row's prompt as the chat template writes it, up to where the response starts."""
         kwargs = dict(self.apply_chat_template_kwargs) | ({"tools": self.tool_schemas} if self.tool_schemas else {})
-        prompts = (self._build_messages(cast(dict, row), key=self.prompt_key) for row in dataframe)
-        texts = text_lengths(self.processor, prompts, kwargs)
-        videos: list[list[str]] = dataframe[self.video_key]
-        return [n + sum(infos[v].tokens - 1 for v in row) for n, row in zip(texts, videos, strict=True)]
+        messages = self._build_messages(row, key=self.prompt_key)
+        return self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **kwargs)
 
     def _build_messages(self, example: dict, key: str) -> list[dict]:
         """The row's prompt, completed with options and the mode's prompt, in structured form."""

@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from verl_vsi.data_adapters.frames import FrameInfo
 
 _BATCH = 1024
 
 
-def text_lengths(processor: Any, prompts: Iterable[Sequence[Any]], template_kwargs: Mapping[str, Any]) -> list[int]:
-    """Tokens of each chat prompt with every video as one placeholder; equal texts are tokenised once.
+def tokenize(processor: Any, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+    """(L,) token ids of each text, every video still one placeholder; equal texts are tokenised once.
 
     Args:
-        processor: a Hugging Face processor with a chat template.
-        prompts: messages in structured form.
-        template_kwargs: verl's `data.apply_chat_template_kwargs` (and tools).
+        processor: a Hugging Face processor.
+        texts: rendered by the chat template.
     """
-    texts = [
-        processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **template_kwargs)
-        for messages in prompts
-    ]
     distinct = list(dict.fromkeys(texts))
-    lengths: dict[str, int] = {}
+    ids: dict[str, NDArray[np.int32]] = {}
     for start in range(0, len(distinct), _BATCH):
         batch = distinct[start : start + _BATCH]
         encoded = processor.tokenizer(batch, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-        lengths.update(zip(batch, map(len, encoded), strict=True))
-    return [lengths[text] for text in texts]
+        ids.update(zip(batch, (np.asarray(e, dtype=np.int32) for e in encoded), strict=True))
+    return [ids[text] for text in texts]
 
 
 def check_sizes(processor: Any, infos: Iterable[FrameInfo], mm_kwargs: Mapping[str, Any]) -> None:

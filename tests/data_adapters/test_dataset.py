@@ -62,7 +62,7 @@ def stock_video(
     from qwen_vl_utils import vision_process
 
     def read(ele: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any], float]:
-        with av.open(ele["video"], "r") as container:
+        with av.open(str(ele["video"])) as container:
             rate = float(container.streams.video[0].average_rate or 0)
             every = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
         count = vision_process.smart_nframes(ele, len(every), rate)
