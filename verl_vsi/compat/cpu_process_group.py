@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from functools import wraps
 from typing import Any
 
 from verl_vsi.compat.on_import import on_import
@@ -24,11 +25,13 @@ def register() -> None:
 def _wrap(distributed: Any) -> None:
     upstream = distributed.initialize_global_process_group_ray
 
+    @wraps(upstream)
     def initialize_global_process_group_ray(timeout_second: int | None = None, backend: str | None = None) -> None:
         upstream(timeout_second=timeout_second, backend=backend or BACKEND)
 
     distributed.initialize_global_process_group_ray = initialize_global_process_group_ray
-    distributed.initialize_global_process_group = initialize_global_process_group
+    by_torchrun = wraps(distributed.initialize_global_process_group)(initialize_global_process_group)
+    distributed.initialize_global_process_group = by_torchrun
 
 
 def initialize_global_process_group(timeout_second: int = 36000) -> tuple[int, int, int]:

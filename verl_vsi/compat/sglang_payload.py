@@ -6,6 +6,7 @@ done its work when `as_dict` turns the output into a TransferQueue record; nothi
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from verl_vsi.compat.on_import import on_import
@@ -21,6 +22,7 @@ def register() -> None:
 def _wrap(agent_loop: Any) -> None:
     upstream = agent_loop.AgentLoopOutput.as_dict
 
+    @wraps(upstream)
     def as_dict(self: Any) -> dict[str, Any]:
         record = upstream(self)
         record.pop("mm_processor_output", None)

@@ -7,6 +7,7 @@ ragged one, which is right only for values (4, sum of L). Short answers of one t
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from verl_vsi.compat.on_import import on_import
@@ -23,6 +24,7 @@ def register() -> None:
 def _wrap(tensordict_utils: Any) -> None:
     upstream = tensordict_utils.maybe_fix_3d_position_ids
 
+    @wraps(upstream)
     def maybe_fix_3d_position_ids(data: Any) -> None:
         position_ids = data["position_ids"] if "position_ids" in data.keys() else None  # noqa: SIM118 (a TensorDict)
         if position_ids is not None and is_ragged_in_channels(position_ids):

@@ -5,6 +5,7 @@ The interval is a constructor argument that no setting reaches (a custom sampler
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from verl_vsi.compat.on_import import on_import
@@ -21,6 +22,7 @@ def register() -> None:
 def _wrap(replay_buffer: Any) -> None:
     upstream = replay_buffer.ReplayBuffer.__init__
 
+    @wraps(upstream)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         kwargs.setdefault("poll_interval", SECONDS)
         upstream(self, *args, **kwargs)

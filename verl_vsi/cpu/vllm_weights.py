@@ -5,6 +5,7 @@ verl's weight synchronisation writes to the originals, after which vLLM packs ag
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from verl_vsi.compat.on_import import on_import
@@ -24,6 +25,7 @@ def _wrap(utils: Any) -> None:
         return
     upstream = utils.dispatch_cpu_unquantized_gemm
 
+    @wraps(upstream)
     def dispatch_cpu_unquantized_gemm(layer: Any, remove_weight: bool) -> None:
         upstream(layer, remove_weight=False)
 
