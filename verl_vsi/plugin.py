@@ -34,6 +34,7 @@ class Failure:
 REGISTRATIONS = (
     Registration("recipes on Hydra's search path", "verl_vsi.search_path"),
     Registration("resolvers of the recipes", "verl_vsi.resolvers"),
+    Registration("the watch over training", "verl_vsi.checks.watch"),
     Registration("the CPU platform", "verl_vsi.cpu"),
     Registration("work-around: sequences of one length", "verl_vsi.compat.uniform_position_ids"),
     Registration("work-around: pixels sent twice", "verl_vsi.compat.sglang_payload"),

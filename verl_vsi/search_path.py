@@ -20,12 +20,15 @@ def register() -> None:
     from hydra.core.plugins import Plugins
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 
+    from verl_vsi.checks.trainer import refuse_wrong_trainer
+
     paths = search_paths(os.environ)
 
     class VsiSearchPath(SearchPathPlugin):
         """Appends, so that nothing of ours hides a config of verl's."""
 
         def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            refuse_wrong_trainer(recipe_folders(os.environ))
             for path in paths:
                 search_path.append(provider="verl-vsi", path=path)
 
@@ -42,3 +45,9 @@ def search_paths(env: Mapping[str, str]) -> list[str]:
             f"{USER_VARIABLE}={folder} is not a folder. Set it to the folder that holds your recipe/*.yaml, or unset it"
         )
     return [OURS, f"file://{Path(folder).expanduser().resolve()}"]
+
+
+def recipe_folders(env: Mapping[str, str]) -> list[Path]:
+    """The same places as folders: each may hold recipe/, mode/, ablation/ and the other groups."""
+    folder = env.get(USER_VARIABLE, "").strip()
+    return [Path(__file__).parent / "recipes", *([Path(folder).expanduser().resolve()] if folder else [])]

@@ -1,1 +1,1 @@
-"""What a run is asked before it starts, and what is watched while it runs."""
+"""What a run is asked before it starts (`startup`), and what is watched while it trains (`watch`)."""

@@ -1,0 +1,119 @@
+"""What is watched while a recipe trains: reward parts as metrics, rollouts that see what the actor sees, dead terms.
+
+verl reports the parts of a reward in validation only, and its training loop has no hook for metrics, so this wraps the
+method that computes them, once verl's trainer is imported.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from verl_vsi.compat.on_import import on_import
+
+MODULE = "verl.trainer.ppo.v1.trainer_base"
+CORRELATION = "training/rollout_actor_probs_pearson_corr"
+"""verl's correlation of the probabilities that vLLM and the actor give to the same tokens."""
+
+Rows = list[tuple[str, Mapping[str, object]]]
+
+
+class RolloutMismatch(RuntimeError):
+    """The rollout does not see what the actor sees, so training would learn from another model's answers."""
+
+
+@dataclass
+class Watch:
+    """One run's watch.
+
+    Args:
+        min_correlation: below it the first step stops the run.
+        constant_steps: steps in which a reward term may stay the same for every response.
+    """
+
+    min_correlation: float
+    constant_steps: int
+    _first: bool = True
+    _steps: dict[str, int] = field(default_factory=dict)
+
+    def check(self, metrics: Mapping[str, Any]) -> None:
+        """Hold the first step's correlation against the limit.
+
+        Raises:
+            RolloutMismatch: it is below the limit or not a number.
+        """
+        if not self._first or CORRELATION not in metrics:
+            return
+        self._first = False
+        value = float(metrics[CORRELATION])
+        if math.isnan(value) or value < self.min_correlation:
+            raise RolloutMismatch(_cause(value, self.min_correlation))
+
+    def dead_terms(self, rows: Rows) -> list[str]:
+        """Terms that have now been the same for every response of `constant_steps` steps; each is named once."""
+        from verl_vsi.rewards.summary import constant_terms
+
+        constant = constant_terms(rows)
+        self._steps = {term: self._steps.get(term, 0) + 1 for term in constant}
+        return [term for term, steps in self._steps.items() if steps == self.constant_steps]
+
+
+def register() -> None:
+    """Watch every run of a recipe."""
+    on_import(MODULE, _wrap)
+
+
+def _wrap(trainer_base: Any) -> None:
+    upstream = trainer_base.PPOTrainer._compute_metrics
+
+    def _compute_metrics(self: Any, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        upstream(self, batch, metrics, *args, **kwargs)
+        settings = self.config.get("vsi")
+        if settings is None:
+            return
+        if not hasattr(self, "vsi_watch"):
+            self.vsi_watch = Watch(**settings.checks)
+        self.vsi_watch.check(metrics)
+        _report(self.vsi_watch, _reward_rows(trainer_base.tq, batch), metrics)
+
+    trainer_base.PPOTrainer._compute_metrics = _compute_metrics
+
+
+def _report(watch: Watch, rows: Rows, metrics: dict[str, Any]) -> None:
+    from verl_vsi.rewards.summary import means
+
+    metrics.update(means(rows))
+    for term in watch.dead_terms(rows):
+        print(
+            f"verl-vsi: reward term '{term}' gave every response the same for {watch.constant_steps} steps, so it "
+            "teaches nothing. `verl-vsi rewards try` explains a score",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _reward_rows(queue: Any, batch: Any) -> Rows:
+    """(data source, parts of the reward) of each response; padding of the batch is left out."""
+    keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+    fields = ["data_source", "extra_fields"]
+    data = queue.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
+    return list(_rows(data["data_source"].tolist(), data["extra_fields"].tolist()))
+
+
+def _rows(sources: Iterable[str], extras: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, Mapping[str, object]]]:
+    for source, extra in zip(sources, extras, strict=True):
+        yield source, extra.get("reward_extra_info", {})
+
+
+def _cause(value: float, limit: float) -> str:
+    return (
+        f"{CORRELATION} is {value:.4f} in the first step, below vsi.checks.min_correlation={limit}: vLLM and the actor "
+        "give different probabilities to the same tokens. Causes seen: vLLM >= 0.28 normalising video frames on the "
+        "device (actor_rollout_ref.rollout.engine_kwargs.vllm.mm_device_do_normalize must be false; recipes set it by "
+        "version), a weight sync that left weights out (LoRA on the vision tower, load_format=dummy), or another "
+        "resize of the frames. Set trainer.val_only=True trainer.validation_data_dir=... to look at the answers; "
+        "vsi.checks.min_correlation=-1 trains on regardless"
+    )
