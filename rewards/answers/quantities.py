@@ -38,6 +38,9 @@ _SIGN = r"(?:(?<![\w.)])(?P<sign>-|minus |negative ))?"
 _QUANTITY = re.compile(
     rf"""{_SIGN}(?:{_DIGITS}|{_WORDS}|{_HALF})(?:[ -]?(?:{units.PATTERN}))?(?:(?<=['"])|(?![^\W_]))"""
 )
+_GROUPED = re.compile(
+    r"(?P<whole>[1-9]\d{0,2}(?:(?:,\d{3})+(?=\.|$)|(?:\.\d{3})+(?=,)|(?:\.\d{3}){2,}$))(?:[.,](?P<part>\d+))?"
+)
 _DASH = re.compile(r" ?(?:-|to) ?")
 
 
@@ -67,13 +70,10 @@ def _value(match: re.Match[str]) -> float:
 
 def plain_decimal(digits: str) -> str:
     """Digits with separators as Python writes them: `1,200` is 1200, `3,5` is 3.5, `1.200,5` is 1200.5."""
-    commas, points = digits.count(","), digits.count(".")
-    if commas and points:
-        decimal = max(",.", key=digits.rfind)
-        return digits.replace("." if decimal == "," else ",", "").replace(decimal, ".", 1).replace(decimal, "")
-    if re.fullmatch(r"[1-9]\d{0,2}(?:,\d{3})+", digits) or re.fullmatch(r"[1-9]\d{0,2}(?:\.\d{3}){2,}", digits):
-        return re.sub("[.,]", "", digits)
-    if commas + points > 1:  # a list or a version, not a number: its first member
+    grouped = _GROUPED.fullmatch(digits)
+    if grouped:
+        return re.sub("[.,]", "", grouped["whole"]) + "." + (grouped["part"] or "0")
+    if digits.count(",") + digits.count(".") > 1:  # a list or a version, not a number: its first member
         return re.split("[.,]", digits, maxsplit=1)[0]
     return digits.replace(",", ".")
 
@@ -106,8 +106,8 @@ def _range(left: Quantity, right: Quantity, text: str) -> Quantity | None:
     """`2-3`, `2 to 3 m`, `between 2 and 3`: the middle."""
     between = text[left.end : right.start]
     told = text[: left.start].endswith("between ") and between == " and "
-    if not (told or _DASH.fullmatch(between)) or left.value > right.value:
-        return None
     unit = right.unit or left.unit
     low = units.convert(left.value, left.unit, unit or "")
+    if not (told or _DASH.fullmatch(between)) or low > right.value:
+        return None
     return Quantity((low + right.value) / 2, unit, left.start, right.end)

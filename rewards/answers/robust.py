@@ -66,7 +66,7 @@ def answer_part(text: str) -> str:
 
 def tidy(text: str) -> str:
     """The end of a text with one kind of digit, dash, quote and space."""
-    return " ".join(unicodedata.normalize("NFKC", text[-LONGEST:].translate(_SIGNS))[-LONGEST:].split())
+    return " ".join(unicodedata.normalize("NFKC", text.rstrip()[-LONGEST:].translate(_SIGNS))[-LONGEST:].split())
 
 
 def number(answer: str, wanted: str) -> float | None:
