@@ -26,11 +26,16 @@ class Drawn(NamedTuple):
     ids: NDArray[np.int16]
 
 
+def room_name(seed: int, index: int) -> str:
+    """What a room is called: ``room_<seed>_<index>``."""
+    return f"room_{seed}_{index:06d}"
+
+
 def draw(seed: int, index: int) -> Drawn:
     """Room `index` of the family `seed`; the same on every machine and in any order. Seeds never share a room."""
     rng = np.random.default_rng([seed, index])
     while True:
-        room = layout(rng, f"room_{seed}_{index:06d}")
+        room = layout(rng, room_name(seed, index))
         frames, ids = render(room)
         pixels = _pixels(room, ids)
         if (pixels.max(0) >= LEAST_PIXELS).all():

@@ -14,7 +14,7 @@ from verl_vsi.data_adapters.rooms import CATEGORIES, SIDE, draw, labels, make_ro
 from verl_vsi.data_adapters.rooms.layout import NAMES, Room
 from verl_vsi.data_adapters.rooms.render import FOCAL, cameras
 from verl_vsi.data_adapters.rooms.split import scenes_file
-from verl_vsi.data_adapters.rooms.video import encode_mp4
+from verl_vsi.data_adapters.mp4 import encode_mp4
 
 
 def _one_box() -> Room:

@@ -1,0 +1,115 @@
+"""What a file of rows holds: overlap with the benchmark, duplicates, answers, and what guessing would score."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from verl_vsi.data_adapters import tasks as t
+from verl_vsi.data_adapters.leakage import benchmark_scenes, leak, scannet_split
+from verl_vsi.rewards.metrics import exact_match, mean_relative_accuracy
+
+WORDS = {t.REL_DISTANCE: 4, t.DIRECTION_EASY: 2}
+"""Answers to choose from in tasks with word answers."""
+
+
+@dataclass(frozen=True)
+class TaskAudit:
+    """One task's answers.
+
+    Args:
+        rows: how many questions.
+        answers: answer -> how often.
+        chance: score of a random guess; None for numbers.
+        most_frequent: the answer given most often.
+        most_frequent_score: what always giving it scores: exact match, or mean relative accuracy for numbers.
+    """
+
+    rows: int
+    answers: Mapping[str, int]
+    chance: float | None
+    most_frequent: str
+    most_frequent_score: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The whole file.
+
+    Args:
+        rows: how many.
+        scenes: scene name -> rows.
+        benchmark: those among them that VSI-Bench asks about.
+        val_scans: those that are ScanNet val scans.
+        duplicates: (scene, question) asked more than once -> how often.
+        contradictions: duplicates whose answers differ.
+        tasks: task -> its answers.
+    """
+
+    rows: int
+    scenes: Mapping[str, int]
+    benchmark: tuple[str, ...]
+    val_scans: tuple[str, ...]
+    duplicates: Mapping[tuple[str, str], int]
+    contradictions: tuple[tuple[str, str], ...]
+    tasks: Mapping[str, TaskAudit]
+
+    @property
+    def leaks(self) -> bool:
+        """Whether training on the file would leak."""
+        return any(leak(scene) for scene in self.scenes)
+
+
+@dataclass
+class _Tally:
+    answers: Counter[str] = field(default_factory=Counter)
+    chances: list[float] = field(default_factory=list)
+    numeric: bool = False
+
+
+def audit(rows: Iterable[Mapping[str, Any]]) -> Audit:
+    """Look through rows, once, in bounded memory.
+
+    Args:
+        rows: as `verl_vsi.data_adapters.rows.iter_rows` gives them.
+    """
+    scenes: Counter[str] = Counter()
+    asked: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    tallies: dict[str, _Tally] = defaultdict(_Tally)
+    for row in rows:
+        info, answer = row["extra_info"], row["reward_model"]["ground_truth"]
+        scenes[info["scene_id"]] += 1
+        asked[info["scene_id"], info["question"]][answer] += 1
+        _count(tallies[info["task"]], info, answer)
+    repeated = {key: answers for key, answers in asked.items() if answers.total() > 1}
+    return Audit(
+        rows=scenes.total(),
+        scenes=scenes,
+        benchmark=tuple(sorted(scenes.keys() & benchmark_scenes().keys())),
+        val_scans=tuple(sorted(scenes.keys() & scannet_split("val"))),
+        duplicates={key: answers.total() for key, answers in repeated.items()},
+        contradictions=tuple(key for key, answers in repeated.items() if len(answers) > 1),
+        tasks={task: _task(tallies[task]) for task in t.TASKS if task in tallies},
+    )
+
+
+def _count(tally: _Tally, info: Mapping[str, Any], answer: str) -> None:
+    tally.answers[answer] += 1
+    tally.numeric = info["kind"] == "number"
+    choices = len(info["options"]) or WORDS.get(info["task"], 0)
+    if choices and not tally.numeric:
+        tally.chances.append(1 / choices)
+
+
+def _task(tally: _Tally) -> TaskAudit:
+    frequent = tally.answers.most_common(1)[0][0]
+    rows = tally.answers.total()
+    score = sum(n * _score(frequent, truth, tally.numeric) for truth, n in tally.answers.items()) / rows
+    chance = sum(tally.chances) / rows if tally.chances else None
+    return TaskAudit(rows, tally.answers, chance, frequent, score)
+
+
+def _score(answer: str, truth: str, numeric: bool) -> float:
+    return mean_relative_accuracy(float(answer), float(truth)) if numeric else exact_match(answer, truth)

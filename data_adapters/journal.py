@@ -1,0 +1,65 @@
+"""Long work that goes on where it was: JSON lines appended as things are done, put in order at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from verl_vsi.data_adapters.files import write_text
+
+Line = dict[str, Any]
+"""A JSON object with an ``id``."""
+
+
+class Journal:
+    """Lines of finished work in ``<path>.part``, until `finish` writes `path` itself.
+
+    Args:
+        path: the file that is there only when all is done.
+        still_good: whether a former run's line may be kept; a line cut short by a kill never is.
+    """
+
+    def __init__(self, path: Path, still_good: Callable[[Line], bool]) -> None:
+        """Read what former runs left."""
+        self.path, self.part = path, path.with_suffix(".part")
+        self.lines = {line["id"]: line for file in (path, self.part) for line in _lines(file) if still_good(line)}
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Journal:
+        """Start the part file afresh from what is kept."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.part, "".join(json.dumps(line) + "\n" for line in self.lines.values()))
+        self._file = self.part.open("a", encoding="utf-8")
+        return self
+
+    def add(self, line: Line) -> None:
+        """Note one thing as done; it survives a kill from here on."""
+        assert self._file is not None, "add lines inside the with block"
+        self.lines[line["id"]] = line
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def finish(self, ids: Sequence[str]) -> None:
+        """Write the lines of `ids`, in that order, as the final file."""
+        write_text(self.path, "".join(json.dumps(self.lines[i]) + "\n" for i in ids))
+        self.part.unlink(missing_ok=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the part file; it stays."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _lines(path: Path) -> list[Line]:
+    lines: list[Line] = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue  # cut short
+    return lines

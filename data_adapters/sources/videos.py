@@ -1,0 +1,117 @@
+"""ScanNet's colour pictures, from a ``.sens`` stream or a folder, as an mp4 or a folder of frames."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from verl_vsi.data_adapters.files import atomic_path
+from verl_vsi.data_adapters.mp4 import write_mp4
+from verl_vsi.data_adapters.sources.sens import RATE, color_frames, keep
+
+BENCHMARK_RATE, BENCHMARK_SIZE = 24.0, (640, 480)
+"""Frames a second and (width, height) of VSI-Bench's ScanNet videos."""
+
+PICTURES = (".jpg", ".jpeg", ".png")
+
+
+def pictures(source: str | Path, rate: float | None = None) -> Iterator[bytes]:
+    """Compressed colour pictures of a ``.sens`` file, or of a folder in the order of the numbers in its file names.
+
+    Args:
+        source: the stream, or the folder (``color/0.jpg``, ``color/1.jpg``, ...).
+        rate: frames a second to keep out of 30; None: all.
+
+    Raises:
+        ValueError: the folder has no pictures, or the stream is damaged.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        yield from color_frames(source, rate)
+        return
+    files = sorted((p for p in source.iterdir() if p.suffix.lower() in PICTURES), key=_number)
+    if not files:
+        raise ValueError(f"{source}: no pictures ({', '.join(PICTURES)}) in this folder")
+    for place, file in enumerate(files):
+        if keep(place, rate):
+            yield file.read_bytes()
+
+
+def to_mp4(
+    source: str | Path, target: str | Path, rate: float = BENCHMARK_RATE, size: tuple[int, int] = BENCHMARK_SIZE
+) -> int:
+    """Write a video, whole or not at all; return how many frames it has.
+
+    Args:
+        source: a ``.sens`` file or a folder of pictures.
+        target: the mp4.
+        rate: frames a second, at most 30; time is kept.
+        size: width and height, both even.
+
+    Raises:
+        ValueError: the source is damaged or holds no frame.
+    """
+    with atomic_path(Path(target)) as temporary, temporary.open("wb") as file:
+        return write_mp4(file, _decoded(source, rate, size), min(rate, RATE))
+
+
+def to_folder(source: str | Path, target: str | Path, rate: float | None = None) -> int:
+    """Write ``000000.jpg``, ... (the very bytes of the source) into a new folder; return how many.
+
+    Raises:
+        FileExistsError: `target` is there already.
+        ValueError: the source is damaged or holds no frame.
+    """
+    target = Path(target)
+    if target.exists():
+        raise FileExistsError(f"{target} is there already; remove it, or choose another folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        count = 0
+        for picture in pictures(source, rate):
+            (temporary / f"{count:06d}{_ending(picture)}").write_bytes(picture)
+            count += 1
+        if not count:
+            raise ValueError(f"{source}: no frame in it")
+        temporary.chmod(0o755)
+        os.replace(temporary, target)
+        return count
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _decoded(source: str | Path, rate: float, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    count = 0
+    for count, picture in enumerate(pictures(source, rate), 1):
+        yield _decode(picture, size, f"{source}, frame {count - 1}")
+    if not count:
+        raise ValueError(f"{source}: no frame in it")
+
+
+def _decode(picture: bytes, size: tuple[int, int], where: str) -> NDArray[np.uint8]:
+    """(height, width, 3) of one compressed picture."""
+    codec = "png" if _ending(picture) == ".png" else "mjpeg"
+    try:
+        decoder = av.VideoCodecContext.create(codec, "r")
+        frames = [*decoder.decode(av.Packet(picture)), *decoder.decode(None)]
+        return np.asarray(frames[0].reformat(*size, format="rgb24").to_ndarray(), dtype=np.uint8)
+    except (FFmpegError, IndexError) as error:
+        raise ValueError(f"{where}: not a readable picture ({error})") from error
+
+
+def _ending(picture: bytes) -> str:
+    return ".png" if picture.startswith(b"\x89PNG") else ".jpg"
+
+
+def _number(path: Path) -> tuple[int, str]:
+    digits = "".join(c for c in path.stem if c.isdigit())
+    return int(digits or 0), path.name

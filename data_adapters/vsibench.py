@@ -1,0 +1,153 @@
+"""VSI-Bench as it is published (``nyu-visionx/VSI-Bench``): its questions to rows, its zips to videos.
+
+Rows hold the bare question and the options; evaluation adds the official prompts, or the paper's T, O and V.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+
+from verl_vsi.data_adapters import tasks as t
+from verl_vsi.data_adapters.files import atomic_path, inside
+from verl_vsi.data_adapters.rows import make_row
+from verl_vsi.data_adapters.sources.rejected import Rejected
+from verl_vsi.data_adapters.tasks import Question
+
+Subset = Literal["full", "debiased", "pruned"]
+
+COLUMNS = ("id", "dataset", "scene_name", "question_type", "question", "ground_truth", "options")
+
+
+def read_benchmark(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The records of ``test*.parquet`` or ``test.jsonl``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is another file, or lacks a column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; download test.jsonl or a parquet file of nyu-visionx/VSI-Bench")
+    for number, record in enumerate(_records(path), 1):
+        missing = [c for c in COLUMNS if c not in record]
+        if missing:
+            raise ValueError(f"{path}, row {number}: column '{missing[0]}' is missing; it has {', '.join(record)}")
+        yield record
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+        return
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}, line {number}: not JSON ({error}); download the file again") from error
+
+
+def read_ids(path: str | Path) -> frozenset[int]:
+    """The ids of ``pruned_ids.txt``."""
+    return frozenset(int(word) for word in Path(path).read_text(encoding="utf-8").split())
+
+
+def benchmark_rows(
+    path: str | Path, subset: Subset = "full", pruned_ids: frozenset[int] | None = None
+) -> Iterator[dict[str, Any] | Rejected]:
+    """Rows of the benchmark, in its order.
+
+    Args:
+        path: see `read_benchmark`.
+        subset: ``full``; ``debiased``: without the pruned questions; ``pruned``: only those.
+        pruned_ids: from `read_ids`, for files without a ``pruned`` column.
+
+    Raises:
+        ValueError: a subset is wanted, and neither column nor ids say which rows are pruned.
+    """
+    for record in read_benchmark(path):
+        if subset == "full" or _is_pruned(record, pruned_ids, path) == (subset == "pruned"):
+            yield _row(record)
+
+
+def _is_pruned(record: Mapping[str, Any], ids: frozenset[int] | None, path: str | Path) -> bool:
+    if ids is not None:
+        return int(record["id"]) in ids
+    if "pruned" not in record:
+        raise ValueError(f"{path}: no column 'pruned'; give pruned_ids.txt, or take test_debiased.parquet as it is")
+    return bool(record["pruned"])
+
+
+def _row(record: Mapping[str, Any]) -> dict[str, Any] | Rejected:
+    task, scene, dataset = record["question_type"], str(record["scene_name"]), record["dataset"]
+    where = f"VSI-Bench question {record['id']}"
+    if task not in t.TASKS:
+        return Rejected(where, "unknown task", f"'{task}'; known are {', '.join(t.TASKS)}")
+    question = Question(
+        task=task,
+        text=record["question"],
+        answer=str(record["ground_truth"]),
+        kind="number" if task in t.NUMERIC else "choice",
+        scene_id=scene,
+        options=tuple(record["options"] or ()),
+        trace={"rule": "vsibench", "id": record["id"]},
+    )
+    try:
+        return make_row(question, dataset=dataset, video=f"{dataset}/{scene}.mp4", data_source="vsibench", split="test")
+    except ValueError as error:
+        return Rejected(where, "cannot be scored", str(error))
+
+
+def extract_videos(archive: str | Path, root: str | Path) -> Iterator[tuple[str, bool]]:
+    """Unpack ``scannet.zip``, ``scannetpp.zip`` or ``arkitscenes.zip`` under the data root.
+
+    Every video is whole or absent; those that are there with the right size are kept, so an interrupted call goes on.
+
+    Args:
+        archive: the zip.
+        root: the data root; videos land in ``<root>/<dataset>/<scene>.mp4``.
+
+    Yields:
+        path relative to the root, and whether it was written now.
+
+    Raises:
+        ValueError: the zip is damaged, or a member would leave the root.
+    """
+    archive, root = Path(archive), Path(root)
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = [m for m in file.infolist() if not m.is_dir() and m.filename.endswith(".mp4")]
+            places = {m.filename: _place(m, archive) for m in members}
+            for member in members:
+                relative = places[member.filename]
+                yield relative, _extract(file, member, inside(root, relative))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{archive}: not a whole zip file ({error}); download it again") from error
+
+
+def _place(member: zipfile.ZipInfo, archive: Path) -> str:
+    """``<dataset>/<scene>.mp4``, whatever folders the zip has around it."""
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
+        raise ValueError(
+            f"{archive}: member '{member.filename}' would leave the data root; this is not VSI-Bench's zip"
+        )
+    return f"{path.parent.name or archive.stem}/{path.name}"
+
+
+def _extract(file: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> bool:
+    if target.is_file() and target.stat().st_size == member.file_size:
+        return False
+    with atomic_path(target) as temporary, file.open(member) as source, temporary.open("wb") as sink:
+        shutil.copyfileobj(source, sink, 2**20)
+    return True
