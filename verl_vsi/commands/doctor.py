@@ -1,0 +1,44 @@
+"""`verl-vsi doctor`."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+app = typer.Typer()
+
+MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}
+
+
+def _table() -> Table:
+    table = Table("", "what")
+    table.add_column("found", overflow="fold")
+    table.add_column("way out", overflow="fold")
+    return table
+
+
+@app.command()
+def doctor(
+    decoder: Annotated[str, typer.Option(help="the vsi.frames.decoder to try")] = "pyav",
+) -> None:
+    """Say what is installed, what is registered, and the way out; exit status 1 where a run would fail."""
+    from verl_vsi.doctor import examinations, examine
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.INFO)
+    console = Console()
+    with console.status("looking: verl is imported, every recipe composed"):
+        checks = list(examine(examinations(decoder)))
+    table = _table()
+    for check in checks:
+        table.add_row(MARKS[check.status], check.name, escape(check.detail), escape(check.remedy))
+    console.print(table)
+    failed = sum(check.status == "fail" for check in checks)
+    console.print(f"[red]{failed} to solve before a run[/]" if failed else "[green]ready[/]")
+    raise typer.Exit(1 if failed else 0)

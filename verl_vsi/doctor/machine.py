@@ -1,0 +1,69 @@
+"""This machine: its platform, a video decoded for a trial, its shared memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from verl_vsi.cpu.choice import PLATFORM_VARIABLE, Surroundings, choose
+from verl_vsi.doctor.check import Check
+
+GIB = 1 << 30
+ENOUGH_SHARED_MEMORY = 1 * GIB
+"""Ray's object store and vLLM's queues; a container has 64 MB unless told otherwise."""
+MUCH_LEFT_BEHIND = 100 << 20
+
+
+def platform() -> Iterator[Check]:
+    """Which platform verl would train on, and why."""
+    choice = choose(Surroundings.here())
+    if choice.cpu:
+        yield Check("platform", "ok", f"CPU: {choice.why}")
+    elif choice.unsure:
+        remedy = f"to train on this machine's CPU: `ray stop`, then set {PLATFORM_VARIABLE}=cpu"
+        yield Check("platform", "warn", f"verl's own choice: {choice.why}", remedy)
+    else:
+        yield Check("platform", "ok", f"verl's own choice: {choice.why}")
+
+
+def clip(decoder: str = "pyav") -> Iterator[Check]:
+    """Write a clip of four frames, decode it through the frame store, and compare."""
+    import numpy as np
+
+    from verl_vsi.data_adapters.frames import FrameSpec, FrameStore
+    from verl_vsi.data_adapters.mp4 import encode_mp4
+
+    grey = [np.full((112, 112, 3), level, np.uint8) for level in (40, 90, 140, 190)]
+    spec = FrameSpec("linspace", 4, min_pixels=112 * 112, max_pixels=112 * 112, decoder=decoder)  # pyright: ignore
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "clip.mp4"
+        video.write_bytes(encode_mp4(grey))
+        try:
+            levels = FrameStore(Path(folder) / "frames", spec).frames(video).array.mean(axis=(1, 2, 3))
+        except Exception as error:
+            remedy = "pip install --force-reinstall av, or another vsi.frames.decoder"
+            yield Check("video", "fail", f"{decoder}: {type(error).__name__}: {error}", remedy)
+            return
+    if np.abs(levels - [40, 90, 140, 190]).max() > 10:
+        yield Check("video", "fail", f"{decoder} gave other pictures than were written", "try another decoder")
+    else:
+        yield Check("video", "ok", f"{decoder} decodes an mp4")
+
+
+def shared_memory(folder: Path = Path("/dev/shm")) -> Iterator[Check]:
+    """Its size, and what killed runs have left in it."""
+    if not folder.is_dir():
+        return
+    space = os.statvfs(folder)
+    total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
+    detail = f"{free / GIB:.1f} GiB free of {total / GIB:.1f}"
+    if free < ENOUGH_SHARED_MEMORY:
+        yield Check("shared memory", "warn", detail, "in a container: docker run --shm-size=8g (or --ipc=host)")
+    else:
+        yield Check("shared memory", "ok", detail)
+    left = sum(file.stat().st_blocks * 512 for file in folder.glob("psm_*"))
+    if left > MUCH_LEFT_BEHIND:
+        remedy = f"when no run is going on: rm {folder}/psm_*"
+        yield Check("shared memory", "warn", f"{left >> 20} MB in segments named psm_*, which ended runs leave", remedy)
