@@ -1,4 +1,4 @@
-"""Scenes of the benchmark among the scenes to train on."""
+"""Scenes of the benchmark, or ScanNet val scans (which hold them), among the scenes to train on."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ _SHOWN = 3
 
 
 def check_leakage(config: DictConfig) -> Iterator[Problem]:
-    """No row to train on is of a benchmark scene, unless the published data are asked for."""
+    """No row to train on is of a scene that would leak, unless the published data are asked for."""
     if config.vsi.data.published:
         return
     for file in row_files(config, "train_files"):
         scenes = leaked_scenes(file)
         if scenes:
+            more = ", ..." if len(scenes) > _SHOWN else ""
             yield Problem(
-                f"{file} holds rows of {len(scenes)} scenes of VSI-Bench ({', '.join(scenes[:_SHOWN])}, ...): a score "
-                "on the benchmark would mean little",
-                "build the rows again (by default they are left out), or say that you mean it: "
+                f"{file} holds rows of {len(scenes)} scenes that would leak into a score on VSI-Bench "
+                f"({', '.join(f'{scene}: {why}' for scene, why in list(scenes.items())[:_SHOWN])}{more})",
+                "build the rows again (`verl-vsi data build` leaves such scenes out), or say that you mean it: "
                 "ablation=[published_data]",
             )
 
 
-def leaked_scenes(file: str) -> list[str]:
-    """Benchmark scenes in a file of rows; empty where the file can't be read (another check says so)."""
+def leaked_scenes(file: str) -> dict[str, str]:
+    """Scene -> why it would leak; empty where the file can't be read or has no scenes (another check says so)."""
     import pyarrow.lib
+    import pyarrow.parquet as pq
+
+    from verl_vsi.data_adapters.leakage import leak
 
     try:
-        from verl_vsi.data_adapters import leakage  # pyright: ignore[reportAttributeAccessIssue]
-    except ImportError:
-        return []
-    try:
-        return sorted(leakage.benchmark_scenes_in(file))
-    except (FileNotFoundError, ValueError, OSError, pyarrow.lib.ArrowInvalid):
-        return []
+        extra = pq.read_table(file, columns=["extra_info.scene_id"])["extra_info"].combine_chunks()
+    except (FileNotFoundError, KeyError, OSError, pyarrow.lib.ArrowInvalid):
+        return {}
+    names = set(extra.field("scene_id").to_pylist())
+    return {name: why for name in sorted(filter(None, names)) if (why := leak(name))}

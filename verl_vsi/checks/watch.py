@@ -21,7 +21,7 @@ CORRELATION = "training/rollout_actor_probs_pearson_corr"
 Rows = list[tuple[str, Mapping[str, object]]]
 
 
-class RolloutMismatch(RuntimeError):
+class RolloutMismatchError(RuntimeError):
     """The rollout does not see what the actor sees, so training would learn from another model's answers."""
 
 
@@ -43,14 +43,14 @@ class Watch:
         """Hold the first step's correlation against the limit.
 
         Raises:
-            RolloutMismatch: it is below the limit or not a number.
+            RolloutMismatchError: it is below the limit or not a number.
         """
         if not self._first or CORRELATION not in metrics:
             return
         self._first = False
         value = float(metrics[CORRELATION])
         if math.isnan(value) or value < self.min_correlation:
-            raise RolloutMismatch(_cause(value, self.min_correlation))
+            raise RolloutMismatchError(_cause(value, self.min_correlation))
 
     def dead_terms(self, rows: Rows) -> list[str]:
         """Terms that have now been the same for every response of `constant_steps` steps; each is named once."""

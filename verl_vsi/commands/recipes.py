@@ -1,0 +1,133 @@
+"""`verl-vsi recipes`: list, show, compare and estimate recipes; nothing is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from verl_vsi.recipe_tools import catalogue
+
+app = typer.Typer(help="List, show, compare and estimate recipes.", no_args_is_help=True)
+console = Console()
+
+ConfigDir = Annotated[
+    Path | None, typer.Option("--config-dir", help="A folder of yours with recipe/*.yaml (or set VSI_RECIPES).")
+]
+
+
+@app.command("list")
+def list_(config_dir: ConfigDir = None) -> None:
+    """Every recipe, and the options of every slot.
+
+    Example: verl-vsi recipes list
+    """
+    where = catalogue.folders(config_dir)
+    table = _table("recipe", "trainer", "what it is")
+    for recipe in catalogue.recipes(where):
+        table.add_row(recipe.name, recipe.trainer.rpartition(".")[2], recipe.title)
+    console.print(table)
+    for group in catalogue.GROUPS:
+        console.print(f"{group}: {', '.join(catalogue.options(group, where))}", highlight=False)
+
+
+@app.command()
+def show(
+    what: Annotated[str, typer.Argument(help="A recipe's name, or the folder of a run.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="As on the command line: mode=think ...")] = None,
+    config_dir: ConfigDir = None,
+) -> None:
+    """A recipe's header and what it sets beside verl's defaults; or how to repeat a run.
+
+    Examples: verl-vsi recipes show vsgrpo_2b mode=think
+              verl-vsi recipes show outputs/vsgrpo_2b-think
+    """
+    if Path(what).exists():
+        _show_run(Path(what))
+    else:
+        _show_recipe(what, overrides or [], config_dir)
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="A recipe, with overrides if you like: 'vsgrpo_2b mode=think'.")],
+    second: Annotated[str, typer.Argument(help="Another.")],
+    config_dir: ConfigDir = None,
+) -> None:
+    """Only what differs between two recipes after composition.
+
+    Example: verl-vsi recipes diff vsgrpo_2b 'vsgrpo_2b mode=think ablation=[no_kl]'
+    """
+    from verl_vsi.recipe_tools import composer, differences, settings
+
+    with composer(config_dir) as compose:
+        found = differences(settings(compose.recipe(first)), settings(compose.recipe(second)))
+    table = _table("key", first, second)
+    for difference in found:
+        table.add_row(difference.key, str(difference.first), str(difference.second))
+    console.print(table if found else "no difference")
+
+
+@app.command()
+def estimate(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="As on the command line.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Rows to train on, where the parquet is not there yet.")] = None,
+    videos: Annotated[int, typer.Option(help="Videos that the rows are about.")] = 1201,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Tokens, memory, bytes moved and steps of a recipe, before anything starts.
+
+    Example: verl-vsi recipes estimate vsgrpo_7b hardware=2x8 --rows 116900
+    """
+    from verl_vsi.recipe_tools import composer
+    from verl_vsi.recipe_tools.estimate import estimate as compute
+
+    with composer(config_dir) as compose:
+        lines = compute(compose.recipe([recipe, *(overrides or [])]), rows, videos)
+    table = _table("what", "how much", "how it is reckoned")
+    for line in lines:
+        table.add_row(line.what, line.amount, line.reckoned)
+    console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    """Cells that are too long go on in the next line; none is cut."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _show_recipe(name: str, overrides: list[str], config_dir: Path | None) -> None:
+    from verl_vsi.recipe_tools import composer, differences, settings
+    from verl_vsi.recipe_tools.diff import ABSENT
+
+    recipe = catalogue.find_recipe(name, catalogue.folders(config_dir))
+    with composer(config_dir) as compose:
+        config = compose.recipe([name, *overrides])
+        found = differences(settings(compose.bare(config)), settings(config))
+    console.print(recipe.header, highlight=False, markup=False)
+    table = _table("key", "verl's default", "this recipe")
+    for difference in found:
+        default = "" if difference.first == ABSENT else str(difference.first)
+        table.add_row(difference.key, default, str(difference.second))
+    console.print(table)
+
+
+def _show_run(run: Path) -> None:
+    from verl_vsi import provenance
+
+    record = provenance.read(run) if run.is_file() else provenance.latest(run)
+    if record is None:
+        raise typer.BadParameter(f"{run} holds no {provenance.FOLDER}/*.json: no recipe was run there")
+    console.print(f"# {record['recipe']}, {record['status']}: {record['start']} to {record['end']}", highlight=False)
+    console.print(f"# versions: {', '.join(f'{k} {v}' for k, v in record['versions'].items())}", highlight=False)
+    for key, files in record["data"].items():
+        for file in files:
+            sha = str(file["fingerprint"].get("sha256", "none"))[:16]
+            console.print(f"# data.{key}: {file['file']} (fingerprint {sha})", highlight=False)
+    console.print(record["command"], highlight=False, soft_wrap=True, markup=False)
