@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from verl_vsi.compat.on_import import on_import
-
-VENDOR = "vsi_shared"
-"""Value of `VERL_ENGINE_VENDOR` that asks for the engine."""
+from verl_vsi.engine.names import TRAINER, VENDOR
 
 ENGINE_MODULE = "verl.workers.engine.fsdp.transformer_impl"
+TRAINER_MODULE = "verl.trainer.ppo.v1.trainer_sync"
 
 
 def register() -> None:
     """Wait for verl's modules; import nothing now."""
     on_import(ENGINE_MODULE, _register_engine)
+    on_import(TRAINER_MODULE, _register_trainer)
 
 
 def _register_engine(impl: Any) -> None:
@@ -37,3 +37,9 @@ def _register_engine(impl: Any) -> None:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             print("verl-vsi: verl's own passes: shared passes need strategy=fsdp2, this run has fsdp", flush=True)
             super().__init__(*args, **kwargs)
+
+
+def _register_trainer(module: Any) -> None:
+    from verl_vsi.engine.trainer import SharedPassesTrainer
+
+    module.register_trainer(TRAINER)(SharedPassesTrainer)

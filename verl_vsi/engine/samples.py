@@ -128,7 +128,7 @@ def _rows(question: Question, uid: str) -> list[dict[str, Any]]:
     return rows
 
 
-def ppo_loss() -> Any:
+def ppo_loss(entropy: float = 0.01) -> Any:
     """verl's own loss, with KL and entropy terms, without clipping (a clipped token has no gradient to compare)."""
     from functools import partial
 
@@ -140,7 +140,7 @@ def ppo_loss() -> Any:
         rollout_n=1,
         use_kl_loss=True,
         kl_loss_coef=0.1,
-        entropy_coeff=0.01,
+        entropy_coeff=entropy,
         clip_ratio=100.0,
         clip_ratio_low=100.0,
         clip_ratio_high=100.0,

@@ -21,6 +21,7 @@ from verl.utils.torch_functional import logprobs_from_logits
 from verl.workers.engine.fsdp import transformer_impl
 from verl.workers.engine.utils import detach_tree
 
+from verl_vsi.engine import on_policy
 from verl_vsi.engine.batches import split, token_cost
 from verl_vsi.engine.media import FeatureCache, Media, items_of
 from verl_vsi.engine.model import teach
@@ -63,6 +64,8 @@ class SharedPassesMixin(_Base):
 
     def forward_backward_batch(self, data: TensorDict, loss_function: Any, forward_only: bool = False) -> Any:
         """As verl's, over micro-batches of whole groups."""
+        if loss_function is not None and tu.get_non_tensor_data(data, on_policy.FLAG, default=False):
+            loss_function = on_policy.with_current_as_old(loss_function)
         reason = self._why_stock_for(data)
         if reason is not None:
             self._say(f"verl's own passes: {reason}")
@@ -119,6 +122,9 @@ class SharedPassesMixin(_Base):
         ids, output = micro_batch["input_ids"], {}
         if tu.get_non_tensor_data(micro_batch, "calculate_entropy", default=False):
             output["entropy"] = _spread(self._entropy(logits), plan, ids)
+        elif tu.get_non_tensor_data(micro_batch, on_policy.FLAG, default=False):
+            with torch.no_grad():
+                output["entropy"] = _spread(self._entropy(logits), plan, ids)
         output["log_probs"] = _spread(logprobs_from_logits(logits=logits, labels=plan.labels), plan, ids)
         return output
 

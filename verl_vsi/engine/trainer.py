@@ -1,0 +1,90 @@
+"""verl's synchronous trainer, which keeps groups whole and leaves out a pass that repeats another.
+
+Registered as `vsi_sync` (`trainer.v1.trainer_mode`). verl asks in several places whether the mode is "sync", so the
+trainer presents itself as that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from omegaconf import DictConfig, open_dict
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
+from verl_vsi.engine import on_policy
+from verl_vsi.engine.balance import cut_groups, whole_groups
+from verl_vsi.engine.names import VENDOR
+
+logger = logging.getLogger(__name__)
+
+
+class SharedPassesTrainer(PPOTrainerSync):
+    """Whole groups on ranks and in mini-batches; old log-probabilities from the update where that is exact."""
+
+    def __init__(self, config: DictConfig) -> None:
+        """As verl's."""
+        with open_dict(config):
+            config.trainer.v1.trainer_mode = "sync"
+        self.old_is_current = old_is_current(config)
+        if self.old_is_current:
+            with open_dict(config):
+                # It would compare the rollout with an old pass that there is not; it corrects nothing (see below).
+                config.algorithm.rollout_correction = None
+        super().__init__(config)
+        reason = why_stock_run(config)
+        print(f"verl-vsi: training passes: {f'verl own ones, because {reason}' if reason else 'shared'}", flush=True)
+        if config.actor_rollout_ref.actor.shuffle:
+            logger.warning("actor.shuffle=True tears groups apart: shared passes save less. Set it to False")
+
+    def _balance_batch(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        batch = super()._balance_batch(batch, metrics, *args, **kwargs)
+        cells = self._ranks() * self._mini_batches(len(batch))
+        uids = [key.split("_")[0] for key in batch.keys]
+        prompts, answers = ([tag[name] for tag in batch.tags] for name in ("prompt_len", "response_len"))
+        order = whole_groups(uids, prompts, answers, cells)
+        batch.reorder(order)
+        metrics["training/groups_cut"] = cut_groups([uids[row] for row in order], cells)
+        return batch
+
+    def _ranks(self) -> int:
+        return max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
+
+    def _mini_batches(self, rows: int) -> int:
+        config = self.config.actor_rollout_ref
+        return max(rows // (config.actor.ppo_mini_batch_size * config.rollout.n), 1)
+
+    def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        if not self.old_is_current or self._mini_batches(len(batch)) > 1:
+            return super()._compute_old_log_prob(batch, metrics)
+        batch.extra_info[on_policy.FLAG] = True
+        return batch
+
+    def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        batch = super()._update_actor(batch, metrics)
+        for key in [key for key in metrics if key.startswith("actor/training/")]:
+            metrics[key.removeprefix("actor/")] = metrics.pop(key)
+        if f"actor/{on_policy.ENTROPY}" in metrics:
+            metrics["actor/entropy"] = metrics.pop(f"actor/{on_policy.ENTROPY}")
+        return batch
+
+
+def why_stock_run(config: DictConfig) -> str | None:
+    """What about a run asks for verl's own engine; None where its workers take the shared passes."""
+    strategy = config.actor_rollout_ref.actor.strategy
+    if strategy != "fsdp2":
+        return f"shared passes are built on FSDP2, and actor_rollout_ref.actor.strategy={strategy}"
+    if os.environ.get("VERL_ENGINE_VENDOR") != VENDOR:
+        return f"VERL_ENGINE_VENDOR is not {VENDOR} in Ray's runtime environment"
+    return None
+
+
+def old_is_current(config: DictConfig) -> bool:
+    """Whether every update is the first of its policy, and nothing else asks for old log-probabilities."""
+    actor, correction = config.actor_rollout_ref.actor, config.algorithm.rollout_correction or {}
+    unread = not any(correction.get(key) for key in ("bypass_mode", "rollout_is", "rollout_rs"))
+    on_policy_update = actor.ppo_epochs == 1 and actor.ppo_mini_batch_size >= config.data.train_batch_size
+    one_update = config.trainer.v1.get("sync", {}).get("parameter_sync_step", 1) == 1
+    kl_in_loss = not config.algorithm.use_kl_in_reward and config.trainer.critic_warmup == 0
+    return unread and on_policy_update and one_update and kl_in_loss and why_stock_run(config) is None
