@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def probe(video: Path) -> Clip:
     """Frames, rate and size from the container's own index; its packets are counted where it has none."""
     with _open(video) as (container, stream):
-        total = _indexed_frames(video, stream) or sum(1 for p in container.demux(stream) if p.size)
+        total = _indexed_frames(video, stream) or _counted_frames(video, container, stream)
         context = stream.codec_context
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         if not (total and rate and context.width and context.height):
@@ -82,6 +82,16 @@ def _indexed_frames(video: Path, stream: VideoStream) -> int:
     if end > size:
         raise FrameError(video, f"it is cut short: {size} bytes of at least {end}")
     return stream.frames
+
+
+def _counted_frames(video: Path, container: InputContainer, stream: VideoStream) -> int:
+    """Packets of a container without a full index (Matroska, AVI); they must last as long as it announces."""
+    packets = [p for p in container.demux(stream) if p.size]
+    ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in packets if p.pts is not None and p.time_base]
+    announced = (container.duration or 0) / av.time_base
+    if ends and announced - max(ends) > max(1.0, 0.05 * announced):
+        raise FrameError(video, f"it is cut short: {max(ends):.1f} s of {announced:.1f} s")
+    return len(packets)
 
 
 def _kinds(container: InputContainer) -> str:

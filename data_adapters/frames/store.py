@@ -95,7 +95,8 @@ class FrameStore:
 
     def intact(self, video: Path) -> bool:
         """Whether its array is there and its checksum holds; reads the array."""
-        key = self._checksums.known(Path(video).absolute())
+        video = Path(video).absolute()
+        key = self._checksums.known(video) if video.exists() else None
         return key is not None and arrays.read(self._path(key)) is not None
 
     def _known_info(self, video: Path) -> FrameInfo | None:

@@ -1,0 +1,129 @@
+"""Decode ahead of training: many videos, several processes, resumable at any point."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+from verl_vsi.data_adapters.frames.errors import FrameError
+from verl_vsi.data_adapters.frames.store import FrameStore
+
+SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
+Status = Literal["built", "found", "missing", "failed"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one video."""
+
+    video: Path
+    status: Status
+    error: str = ""
+
+
+@dataclass
+class Report:
+    """What became of all of them, in order of completion."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def count(self, status: Status) -> int:
+        """How many ended so."""
+        return sum(o.status == status for o in self.outcomes)
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """Those that could not be decoded, by name."""
+        return sorted((o for o in self.outcomes if o.status == "failed"), key=lambda o: o.video)
+
+
+def build(
+    open_store: Callable[[], FrameStore],
+    videos: Iterable[Path],
+    workers: int | None = None,
+    progress: Callable[[Outcome], None] = lambda _: None,
+) -> Report:
+    """Make sure of every video's array; what is there and whole is left alone, so an interrupted build goes on.
+
+    Args:
+        open_store: makes the store in each process; picklable.
+        videos: files or folders of images.
+        workers: processes; None: one a core.
+        progress: called with each outcome as it comes.
+
+    Raises:
+        OSError: the store can't be written (a full disk); what is built stays.
+    """
+    report = Report()
+    for outcome in _outcomes(open_store, videos, workers or os.cpu_count() or 1):
+        report.outcomes.append(outcome)
+        progress(outcome)
+    return report
+
+
+def find_videos(root: Path, store: Path) -> list[Path]:
+    """Every video file under `root`, outside the frame store."""
+    found = (p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in found if not p.is_relative_to(store))
+
+
+def make(store: FrameStore, video: Path) -> Outcome:
+    """Build one array, or find it whole."""
+    try:
+        if store.intact(video):
+            return Outcome(video, "found")
+        store.frames(video)
+        return Outcome(video, "built")
+    except FrameError as error:
+        return Outcome(video, "failed", str(error))
+
+
+def check(store: FrameStore, video: Path) -> Outcome:
+    """Whether an array is there and whole, else whether its video can be read by the container's own account."""
+    try:
+        if store.intact(video):
+            return Outcome(video, "found")
+        store.info(video)
+        state = "its array is damaged, a build makes it again" if store.has(video) else "no frames yet"
+        return Outcome(video, "missing", f"{video}: {state}")
+    except FrameError as error:
+        return Outcome(video, "failed", str(error))
+
+
+def _outcomes(open_store: Callable[[], FrameStore], videos: Iterable[Path], workers: int) -> Iterator[Outcome]:
+    if workers == 1:
+        store = open_store()
+        yield from (make(store, video) for video in videos)
+        return
+    # spawn: a forked child would inherit torch's and FFmpeg's threads in an unknown state
+    with ProcessPoolExecutor(workers, get_context("spawn"), _enter, (open_store,)) as pool:
+        waiting = iter(videos)
+        running: set[Future[Outcome]] = {pool.submit(_work, v) for v in islice(waiting, 2 * workers)}
+        try:
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(_work, v) for v in islice(waiting, len(done))}
+                yield from (future.result() for future in done)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_store: FrameStore | None = None
+
+
+def _enter(open_store: Callable[[], FrameStore]) -> None:
+    """Start a worker: one thread for arithmetic, because the videos are what runs in parallel."""
+    global _store
+    os.environ["OMP_NUM_THREADS"] = "1"
+    _store = open_store()
+
+
+def _work(video: Path) -> Outcome:
+    assert _store is not None
+    return make(_store, video)
