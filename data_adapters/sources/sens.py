@@ -76,10 +76,10 @@ def color_frames(path: str | Path, rate: float | None = None) -> Iterator[bytes]
             _, _, color, depth = _unpack(file, "<QQQQ", name, where)
             if color > _LARGEST:
                 raise ValueError(f"{name}: {where} claims {color} bytes; the file is damaged, download it again")
-            picture = _read(file, color, name, where)
-            file.seek(depth, 1)
             if keep(number, rate):
-                yield picture
+                yield _read(file, color, name, where)
+                color = 0
+            file.seek(color + depth, 1)
 
 
 def keep(number: int, rate: float | None, of: float = RATE) -> bool:
