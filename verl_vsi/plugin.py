@@ -36,6 +36,7 @@ REGISTRATIONS = (
     Registration("resolvers of the recipes", "verl_vsi.resolvers"),
     Registration("the watch over training", "verl_vsi.checks.watch"),
     Registration("the CPU platform", "verl_vsi.cpu"),
+    Registration("shared training passes", "verl_vsi.engine.register"),
     Registration("work-around: sequences of one length", "verl_vsi.compat.uniform_position_ids"),
     Registration("work-around: pixels sent twice", "verl_vsi.compat.sglang_payload"),
 )

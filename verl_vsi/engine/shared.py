@@ -6,6 +6,7 @@ what one micro-batch computes. Where an option is not supported, verl's own code
 
 from __future__ import annotations
 
+import functools
 import logging
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from verl.utils.torch_functional import logprobs_from_logits
 from verl.workers.engine.fsdp import transformer_impl
 from verl.workers.engine.utils import detach_tree
 
-from verl_vsi.engine import on_policy
+from verl_vsi.engine import on_policy, shadow
 from verl_vsi.engine.batches import split, token_cost
 from verl_vsi.engine.media import FeatureCache, Media, items_of
 from verl_vsi.engine.model import teach
@@ -96,8 +97,22 @@ class SharedPassesMixin(_Base):
 
     def forward_step(self, micro_batch: TensorDict, loss_function: Any, forward_only: bool) -> Any:
         """As verl's: (loss, {"model_output", "loss", "metrics"}) of one micro-batch."""
+        stock = functools.partial(super().forward_step, micro_batch, loss_function, forward_only)
         if self._why_stock_for(micro_batch) is not None:
-            return super().forward_step(micro_batch, loss_function, forward_only)
+            return stock()
+        shared = functools.partial(self._shared_step, micro_batch, loss_function, forward_only)
+        if self.options.shadow:
+            shadow.keep(shadow.compare(self, stock, shared, micro_batch, forward_only))
+        loss, output = shared()
+        if not forward_only:
+            output["metrics"] |= shadow.take()
+        return loss, output
+
+    def _gradient_sync_context(self, *, is_last_micro_batch: bool) -> Any:
+        # A shadow compares the gradients of each micro-batch, so each has to be reduced.
+        return super()._gradient_sync_context(is_last_micro_batch=is_last_micro_batch or self.options.shadow)
+
+    def _shared_step(self, micro_batch: TensorDict, loss_function: Any, forward_only: bool) -> Any:
         micro_batch = micro_batch.to(get_device_id())
         with self._autocast():
             output = self._shared_output(micro_batch)

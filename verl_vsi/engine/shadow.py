@@ -1,0 +1,96 @@
+"""Shadow mode: run verl's own pass beside the shared one, on the same micro-batch, and report the differences.
+
+For who wants to see it on their own model and data before they trust it. It costs both passes, and one more forward;
+the training itself goes on with the shared passes' results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from tensordict import TensorDict
+
+Pass = Callable[[], tuple[Any, dict[str, Any]]]
+"""One pass over a micro-batch: loss and output, as an engine's `forward_step` gives them."""
+
+_WAITING: dict[str, float] = {}
+"""Differences of passes whose metrics verl does not report, until an update reports them."""
+
+
+def compare(engine: Any, stock: Pass, shared: Pass, batch: TensorDict, forward_only: bool) -> dict[str, float]:
+    """Largest differences between the two passes, named as metrics; gradients are left as they were."""
+    theirs, their_gradients = _run(engine, stock, forward_only)
+    ours, our_gradients = _run(engine, shared, forward_only)
+    phase = _phase(engine, forward_only)
+    differences = {
+        f"shadow/{phase}_{name}_max": _answers(theirs[name] - ours[name], batch).abs().max().item()
+        for name in ("log_probs", "entropy")
+        if name in theirs and name in ours
+    }
+    if their_gradients:
+        differences["shadow/gradient_max"] = _distance(our_gradients, their_gradients)
+    return differences
+
+
+def keep(differences: dict[str, float]) -> None:
+    """Keep the largest ones until an update reports them."""
+    for name, value in differences.items():
+        _WAITING[name] = max(value, _WAITING.get(name, 0.0))
+
+
+def take() -> dict[str, float]:
+    """All that was kept."""
+    kept = dict(_WAITING)
+    _WAITING.clear()
+    return kept
+
+
+def _phase(engine: Any, forward_only: bool) -> str:
+    if not forward_only:
+        return "update"
+    return "reference" if engine.engine_config.forward_only else "old"
+
+
+def _run(engine: Any, step: Pass, forward_only: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    with _gradients_as_before(engine.module):
+        loss, output = step()
+        if not forward_only:
+            loss.backward()
+        gradients = {name: whole(p.grad) for name, p in engine.module.named_parameters() if p.grad is not None}
+    return output["model_output"], {} if forward_only else gradients
+
+
+@contextmanager
+def _gradients_as_before(module: torch.nn.Module) -> Iterator[None]:
+    """Give a pass an empty slate, and put back what was there."""
+    before = {parameter: parameter.grad for parameter in module.parameters()}
+    module.zero_grad(set_to_none=True)
+    try:
+        yield
+    finally:
+        for parameter, gradient in before.items():
+            parameter.grad = gradient
+
+
+def whole(tensor: Any) -> Tensor:
+    """A sharded tensor's value, as a copy."""
+    return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
+
+
+def _answers(jagged: Tensor, batch: TensorDict) -> Tensor:
+    from verl.workers.utils.padding import response_from_nested
+
+    return response_from_nested(jagged, batch["responses"]).values()  # pyright: ignore
+
+
+def _distance(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    """Norm of the difference over the norm, all parameters as one vector."""
+    apart = sum((ours[name] - gradient).double().square().sum() for name, gradient in theirs.items())
+    length = sum(gradient.double().square().sum() for gradient in theirs.values())
+    return float((torch.as_tensor(apart) / torch.as_tensor(length)).sqrt())
