@@ -52,8 +52,15 @@ def quantities(text: str) -> list[Quantity]:
 def _simple(text: str) -> Iterator[Quantity]:
     for match in _QUANTITY.finditer(text):
         value = _value(match)
+        unit = None if _quoted(match) else units.unit_of(match)
         if math.isfinite(value):
-            yield Quantity(-value if match["sign"] else value, units.unit_of(match), match.start(), match.end())
+            yield Quantity(-value if match["sign"] else value, unit, match.start(), match.end())
+
+
+def _quoted(match: re.Match[str]) -> bool:
+    """Does a mark after the number close a quotation, instead of meaning feet or inches?"""
+    before = match.string[: match.start()][-1:]
+    return before in ("'", '"') and match.group().endswith(before)
 
 
 def _value(match: re.Match[str]) -> float:

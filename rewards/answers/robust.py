@@ -3,21 +3,21 @@
 It reads the last `<answer>` block; failing that, what follows the thinking; never the thinking itself. Of a long
 answer it reads the last 1,000 characters.
 
-    response                               task                      read
-    "<think>2 or 3</think><answer>4</answer>"  object_counting       4.0
-    "about 3.5 metres"                     object_abs_distance       3.5
-    "a 3.5 m gap"                          object_abs_distance       3.5
-    "350 cm"                               object_abs_distance       3.5
-    "5 ft 11 in"                           object_size_estimation    180.34
-    "200 sq ft"                            room_size_estimation      18.58
-    "1,200"                                object_size_estimation    1200.0
-    "3,5"                                  object_abs_distance       3.5
-    "There are three."                     object_counting           3.0
-    "None"                                 object_counting           0.0
-    "-2", "1e999", "inf"                   object_counting           -2.0, None, None
-    "**Sink**.", "the sink"                object_rel_distance       sink
-    "It is to the left."                   object_rel_direction_easy left
-    "(B)", "b", "The answer is B."         any lettered question     B
+    response                                  task                      read
+    "<think>2 or 3</think><answer>4</answer>" object_counting           4.0
+    "about 3.5 metres"                        object_abs_distance       3.5
+    "a 3.5 m gap"                             object_abs_distance       3.5
+    "350 cm"                                  object_abs_distance       3.5
+    "5 ft 11 in"                              object_size_estimation    180.34
+    "200 sq ft"                               room_size_estimation      18.58
+    "1,200"                                   object_size_estimation    1200.0
+    "3,5"                                     object_abs_distance       3.5
+    "There are three."                        object_counting           3.0
+    "None"                                    object_counting           0.0
+    "-2", "1e999", "inf"                      object_counting           -2.0, None, None
+    "**Sink**.", "the sink"                   object_rel_distance       sink
+    "It is to the left."                      object_rel_direction_easy left
+    "(B)", "b", "The answer is B."            any lettered question     B
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LONGEST = 1000
 _BLOCK = re.compile(r"<(/?)(answer|think|observe)>", re.IGNORECASE)
 _SIGNS = str.maketrans("‐‑‒–—−‘’′“”″", "------'''\"\"\"")
 _CUE = re.compile(r".*\b(?:answer|total)(?: is| of)?\b[\s:=*]*", re.DOTALL)
-_NONE = re.compile(r"(?:there (?:are|is) )?(?:none|no\b.*|nothing)", re.DOTALL)
+_NONE = re.compile(r"none|nothing|there (?:are|is) (?:none|no\b.*)", re.DOTALL)
 _FILLER = re.compile(r"(?:(?:the|a|an|final|correct|answer|is|it|it's|its|to|on|option|your|my)\b|[^\w]+)*")
 _LETTER = re.compile(r"[(\[]?([A-Za-z])(?:[)\].:]+(?!\w).*)?", re.DOTALL)
 _CUED_LETTER = re.compile(r"\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)\b(?: is)?[\s:=(\[*]*([A-Z])\b(?!')")

@@ -16,7 +16,7 @@ _LENGTHS: dict[str, tuple[float, str]] = {
     "mm": (0.001, r"mm|millimet(?:er|re)s?"),
     "cm": (0.01, r"cms?|centimet(?:er|re)s?"),
     "m": (1.0, r"m|met(?:er|re)s?"),
-    "in": (0.0254, r"inch(?:es)?|in"),
+    "in": (0.0254, r"inch(?:es)?|in(?! \w)"),
     "ft": (0.3048, r"ft|feet|foot"),
     "yd": (0.9144, r"yards?|yd"),
 }

@@ -49,6 +49,10 @@ NUMBERS = [
     ("20 sq m", SQUARE_METRES, 20.0),
     ("twenty square metres", SQUARE_METRES, 20.0),
     ("200 square feet", SQUARE_METRES, 18.580608),
+    ("3.5 in total", METRES, 3.5),  # a preposition
+    ("'3.5'", METRES, 3.5),  # a quotation
+    ('"3.5"', METRES, 3.5),
+    ("3.5'", METRES, 1.0668),
     ("20 m", SQUARE_METRES, 20.0),  # a length for an area: the number as it is
     ("4 in the corner", COUNT, 4.0),  # a count has no unit
     # separators
@@ -69,7 +73,8 @@ NUMBERS = [
     ("half a metre", METRES, 0.5),
     ("None", COUNT, 0.0),
     ("There are no chairs.", COUNT, 0.0),
-    ("no idea", METRES, None),  # only a count can be none
+    ("none", METRES, None),  # only a count can be none
+    ("no idea", COUNT, None),
     ("someone", COUNT, None),  # not a number word
     # ranges are read as their middle
     ("2-3 m", METRES, 2.5),
