@@ -100,7 +100,12 @@ def _reward_rows(queue: Any, batch: Any) -> Rows:
     keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
     fields = ["data_source", "extra_fields"]
     data = queue.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
-    return list(_rows(data["data_source"].tolist(), data["extra_fields"].tolist()))
+    return list(_rows(*(_listed(data[field]) for field in fields)))
+
+
+def _listed(column: Any) -> list[Any]:
+    """TransferQueue gives a list of one kind or another, or a stack of tensordict's."""
+    return column.tolist() if hasattr(column, "tolist") else list(column)
 
 
 def _rows(sources: Iterable[str], extras: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, Mapping[str, object]]]:
