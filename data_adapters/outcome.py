@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_vsi.data_adapters.files import write_text
-from verl_vsi.data_adapters.rows import write_rows
+from verl_vsi.data_adapters.rows import NoRowsError, write_rows
 from verl_vsi.data_adapters.sources.rejected import Rejected
 
 
@@ -40,11 +40,15 @@ def write_outcome(path: str | Path, items: Iterable[dict[str, Any] | Rejected], 
     """Write rows to `path` and what was rejected beside it.
 
     Raises:
-        ValueError: no row was left; the file of rejections is written all the same.
+        NoRowsError: no row was left; the file of rejections is written all the same.
     """
     rejected: list[Rejected] = []
     try:
         mark = write_rows(path, _kept(items, rejected), about)
+    except NoRowsError as error:
+        counts = ", ".join(f"{n} x {reason}" for reason, n in Counter(r.reason for r in rejected).items())
+        hint = f"all was left out: {counts}; see {rejected_file(path)}" if rejected else "there was nothing to ask"
+        raise NoRowsError(f"{error}; {hint}") from None
     finally:
         listing = _write_rejected(rejected_file(path), rejected)
     return Outcome(Path(path), mark, Counter(r.reason for r in rejected), listing)

@@ -69,8 +69,11 @@ def read_scenes(path: str | Path) -> Iterator[Scene]:
     """Read a ``*.scenes.jsonl``, one scene at a time.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: a line is not a scene; the message names file and line.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; verl-vsi data rooms and data build write *.scenes.jsonl")
     with Path(path).open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             where = f"{path}, line {number}"

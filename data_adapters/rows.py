@@ -47,6 +47,10 @@ SCHEMA = pa.schema(
 BATCH = 4096  # rows written at a time: memory stays bounded whatever the file's size
 
 
+class NoRowsError(ValueError):
+    """There was nothing to write."""
+
+
 def make_row(
     question: Question, *, dataset: str, video: str, data_source: str, split: str, index: int = 0
 ) -> dict[str, Any]:
@@ -124,7 +128,7 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]], about: Mappi
         the fingerprint, as it stands in the file's metadata.
 
     Raises:
-        ValueError: there are no rows.
+        NoRowsError: there are no rows.
     """
     digest, count = hashlib.sha256(), 0
     iterator = iter(rows)
@@ -139,7 +143,7 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]], about: Mappi
             mark = {"sha256": digest.hexdigest(), "rows": count, "published": False, **about, "versions": _versions()}
             writer.add_key_value_metadata({FINGERPRINT.decode(): json.dumps(mark)})
         if not count:
-            raise ValueError(f"{path}: there are no rows to write; see the summary of what was left out, and why")
+            raise NoRowsError(f"{path}: there are no rows to write")
     return mark
 
 

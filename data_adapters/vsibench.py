@@ -10,6 +10,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -108,6 +109,12 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any] | Rejected:
         return Rejected(where, "cannot be scored", str(error))
 
 
+def count_videos(archive: str | Path) -> int:
+    """How many videos a zip holds; see `extract_videos` for the errors."""
+    with _opened(Path(archive)) as file:
+        return len(_members(file))
+
+
 def extract_videos(archive: str | Path, root: str | Path) -> Iterator[tuple[str, bool]]:
     """Unpack ``scannet.zip``, ``scannetpp.zip`` or ``arkitscenes.zip`` under the data root.
 
@@ -124,15 +131,23 @@ def extract_videos(archive: str | Path, root: str | Path) -> Iterator[tuple[str,
         ValueError: the zip is damaged, or a member would leave the root.
     """
     archive, root = Path(archive), Path(root)
+    with _opened(archive) as file:
+        places = [(member, _place(member, archive)) for member in _members(file)]  # all looked at before one is written
+        for member, relative in places:
+            yield relative, _extract(file, member, inside(root, relative))
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(archive) as file:
-            members = [m for m in file.infolist() if not m.is_dir() and m.filename.endswith(".mp4")]
-            places = {m.filename: _place(m, archive) for m in members}
-            for member in members:
-                relative = places[member.filename]
-                yield relative, _extract(file, member, inside(root, relative))
+            yield file
     except zipfile.BadZipFile as error:
         raise ValueError(f"{archive}: not a whole zip file ({error}); download it again") from error
+
+
+def _members(file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    return [m for m in file.infolist() if not m.is_dir() and m.filename.endswith(".mp4")]
 
 
 def _place(member: zipfile.ZipInfo, archive: Path) -> str:

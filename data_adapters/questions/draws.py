@@ -11,8 +11,8 @@ from verl_vsi.data_adapters.tasks import Question
 
 T = TypeVar("T")
 
-PATIENCE = 30
-"""Fruitless draws in a row after which a scene has nothing more to give."""
+PATIENCE, PATIENCE_EACH = 30, 5
+"""Fruitless draws in a row after which a scene has nothing more to give, and so many more for each it has given."""
 
 
 def different(
@@ -33,7 +33,7 @@ def _different(
 ) -> Iterator[Question]:
     seen: set[Hashable] = set()
     fruitless = 0
-    while len(seen) < limit and fruitless < PATIENCE:
+    while len(seen) < limit and fruitless < PATIENCE + PATIENCE_EACH * len(seen):
         question = attempt(len(seen))
         if question is None or key(question) in seen:
             fruitless += 1

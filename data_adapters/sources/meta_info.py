@@ -30,6 +30,8 @@ def read_meta_info(path: str | Path, dataset: str | None = None) -> Iterator[Sce
     Raises:
         ValueError: the file is not an object of scenes.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

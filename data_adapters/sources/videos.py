@@ -6,7 +6,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -15,6 +18,8 @@ from numpy.typing import NDArray
 
 from verl_vsi.data_adapters.files import atomic_path
 from verl_vsi.data_adapters.mp4 import write_mp4
+from verl_vsi.data_adapters.parallel import in_processes
+from verl_vsi.data_adapters.sources.scans import scan_folders
 from verl_vsi.data_adapters.sources.sens import RATE, color_frames, keep
 
 BENCHMARK_RATE, BENCHMARK_SIZE = 24.0, (640, 480)
@@ -87,6 +92,54 @@ def to_folder(source: str | Path, target: str | Path, rate: float | None = None)
         return count
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class ScanVideo:
+    """What became of one scan's video.
+
+    Args:
+        scene: the scan.
+        state: ``made``, ``kept`` or ``failed``.
+        of: how many scans there are.
+        detail: why it failed.
+    """
+
+    scene: str
+    state: Literal["made", "kept", "failed"]
+    of: int
+    detail: str = ""
+
+
+def scan_videos(scannet: str | Path, root: str | Path, rate: float, workers: int = 2) -> Iterator[ScanVideo]:
+    """Make ``<root>/scannet/<scan>.mp4`` of every scan; those that are there are kept.
+
+    Args:
+        scannet: the download, with ``<scan>/<scan>.sens`` or a folder ``<scan>/color`` of pictures.
+        root: the data root.
+        rate: frames a second.
+        workers: processes.
+
+    Raises:
+        FileNotFoundError: there are no scans.
+    """
+    folders = scan_folders(scannet)
+    yield from in_processes(partial(_scan_video, Path(root), rate, len(folders)), folders, workers)
+
+
+def _scan_video(root: Path, rate: float, of: int, folder: Path) -> ScanVideo:
+    target = root / "scannet" / f"{folder.name}.mp4"
+    if target.is_file() and target.stat().st_size:
+        return ScanVideo(folder.name, "kept", of)
+    stream, colors = folder / f"{folder.name}.sens", folder / "color"
+    if not stream.is_file() and not colors.is_dir():
+        hint = f"fetch with download-scannet.py --id {folder.name} --type .sens"
+        return ScanVideo(folder.name, "failed", of, f"{folder}: neither {stream.name} nor color/; {hint}")
+    try:
+        to_mp4(stream if stream.is_file() else colors, target, rate)
+    except (OSError, ValueError) as error:
+        return ScanVideo(folder.name, "failed", of, str(error))
+    return ScanVideo(folder.name, "made", of)
 
 
 def _decoded(source: str | Path, rate: float, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:

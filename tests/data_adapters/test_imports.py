@@ -16,7 +16,10 @@ from verl_vsi.data_adapters.outcome import write_outcome
 from verl_vsi.data_adapters.rows import read_rows
 from verl_vsi.data_adapters.sources import Rejected
 
-SIZE = "What is the length of the longest dimension (length,width, or height) of the coffee table, measured in centimeters?"
+SIZE = (
+    "What is the length of the longest dimension (length,width, or height) of the coffee table, "
+    "measured in centimeters?"
+)
 DISTANCE = "What is the distance between the shower and the kitchen counter (in meters)?"
 COUNT = "How many trash can(s)in the room?"
 NEAR = "Which of these objects (sink, pillow, bed, guitar)is the closest to the bicycle?"
