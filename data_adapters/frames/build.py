@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -118,8 +119,12 @@ _store: FrameStore | None = None
 
 
 def _enter(open_store: Callable[[], FrameStore]) -> None:
-    """Start a worker: one thread for arithmetic, because the videos are what runs in parallel."""
+    """Start a worker: one thread for arithmetic, because the videos are what runs in parallel.
+
+    Ctrl-C reaches the whole group of processes; workers finish the video at hand and the builder stops them.
+    """
     global _store
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
     _store = open_store()
 

@@ -86,12 +86,15 @@ def _indexed_frames(video: Path, stream: VideoStream) -> int:
 
 def _counted_frames(video: Path, container: InputContainer, stream: VideoStream) -> int:
     """Packets of a container without a full index (Matroska, AVI); they must last as long as it announces."""
-    packets = [p for p in container.demux(stream) if p.size]
-    ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in packets if p.pts is not None and p.time_base]
+    count, end = 0, 0.0
+    for packet in container.demux(stream):
+        count += bool(packet.size)
+        if packet.size and packet.pts is not None and packet.time_base:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
     announced = (container.duration or 0) / av.time_base
-    if ends and announced - max(ends) > max(1.0, 0.05 * announced):
-        raise FrameError(video, f"it is cut short: {max(ends):.1f} s of {announced:.1f} s")
-    return len(packets)
+    if end and announced - end > max(1.0, 0.05 * announced):
+        raise FrameError(video, f"it is cut short: {end:.1f} s of {announced:.1f} s")
+    return count
 
 
 def _kinds(container: InputContainer) -> str:
