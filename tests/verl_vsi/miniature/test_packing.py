@@ -1,0 +1,60 @@
+"""Packing many texts behind one video changes nothing but the time it takes."""
+
+import numpy as np
+import pytest
+import torch
+
+from verl_vsi import cpu
+from verl_vsi.data_adapters.rooms import draw, make_room
+from verl_vsi.miniature.lessons import WORDS, corpus
+from verl_vsi.miniature.model import build_model
+from verl_vsi.miniature.processor import GRID, SIDE, build_processor, patches
+from verl_vsi.miniature.pupil import CLOSING, Pupil, packed_loss
+from verl_vsi.miniature.tokenizer import build_tokenizer
+
+
+@pytest.fixture(scope="module")
+def pupil():
+    cpu.prepare()
+    tokenizer = build_tokenizer(corpus([make_room(3, i) for i in range(8)]), WORDS)
+    return Pupil(build_model(tokenizer, seed=1).eval(), tokenizer)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return np.stack([draw(3, i).frames for i in range(2)])
+
+
+TEXTS = [[("How many bed(s)in the room?", "3"), ("How large?", "12.5")], [("Where is the sofa", "left")]]
+
+
+def alone(pupil, frames, text, answer):
+    """Summed loss and number of the answer's tokens, by transformers' own forward."""
+    question = pupil.tokenizer.decode(pupil.prefix) + text + CLOSING
+    ids = pupil.tokenizer(question + answer + "<|im_end|>", return_tensors="pt")["input_ids"]
+    first = len(pupil.tokenizer(question)["input_ids"])
+    out = pupil.model(
+        input_ids=ids,
+        mm_token_type_ids=(ids == pupil.model.config.video_token_id) * 2,
+        pixel_values_videos=patches(frames[None]),
+        video_grid_thw=torch.tensor([GRID]),
+    )
+    losses = torch.nn.functional.cross_entropy(out.logits[0, first - 1 : -1], ids[0, first:], reduction="none")
+    return losses.sum(), len(losses)
+
+
+def test_the_packed_loss_is_that_of_every_text_alone(pupil, frames):
+    rows = [[pupil.pair(*text) for text in row] for row in TEXTS]
+    with torch.no_grad():
+        packed = packed_loss(pupil, frames, rows)
+        each = [alone(pupil, frames[b], *text) for b, row in enumerate(TEXTS) for text in row]
+    mean = sum(loss for loss, _ in each) / sum(n for _, n in each)
+    assert packed.item() == pytest.approx(mean.item(), abs=1e-4)
+
+
+def test_patches_are_what_the_video_processor_makes(pupil, frames):
+    processor = build_processor(pupil.tokenizer).video_processor
+    made = processor(videos=list(frames), return_tensors="pt", do_sample_frames=False)
+    assert made["video_grid_thw"].tolist() == [list(GRID)] * 2
+    torch.testing.assert_close(patches(frames), made["pixel_values_videos"], atol=1e-5, rtol=0)
+    assert frames.shape[2] == SIDE
