@@ -1,0 +1,72 @@
+"""`verl-vsi eval`: score a model on VSI-Bench or on rows of your own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(help="Score a model on VSI-Bench or on rows of your own.", add_completion=False)
+console = Console()
+
+
+@app.command()
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="A model folder, a hub name, a verl checkpoint; with --base-url: a name.")
+    ],
+    rows: Annotated[Path, typer.Option(help="Questions: a file of verl-vsi data build or bench.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; run again with the same one to go on.")],
+    root: Annotated[
+        Path | None, typer.Option(help="Data root that the rows' videos lie under.", envvar="VSI_ROOT")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="Frame store; default: frames/ under the root.")] = None,
+    preset: Annotated[str, typer.Option(help="official, harness or paper.")] = "official",
+    mode: Annotated[str, typer.Option(help="vanilla, think or observe.")] = "vanilla",
+    prompts: Annotated[str | None, typer.Option(help="official, test or train; default: the preset's.")] = None,
+    extraction: Annotated[str | None, typer.Option(help="official, harness or robust; default: the preset's.")] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="normal, shuffled or blind; repeatable.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="The average: vsibench, vsi100k or present; default: the rows'.")
+    ] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="50 questions a task.")] = False,
+    per_task: Annotated[int | None, typer.Option(help="So many questions a task.")] = None,
+    nframes: Annotated[int | None, typer.Option(help="Frames a video.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="qwen or linspace.")] = None,
+    min_pixels: Annotated[int | None, typer.Option(help="Fewest pixels a frame.")] = None,
+    max_pixels: Annotated[int | None, typer.Option(help="Most pixels a frame.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="New tokens; default: the preset's, or the mode's.")] = None,
+    seed: Annotated[int, typer.Option(help="Of draws, shuffling and intervals.")] = 0,
+    name: Annotated[str, typer.Option(help="What tables call it.")] = "",
+    lora: Annotated[str, typer.Option(help="A checkpoint's adapter: fold it in, or serve it as one.")] = "fold",
+    max_model_len: Annotated[
+        int | None, typer.Option(help="Tokens of prompt and answer that the server allows.")
+    ] = None,
+    serve_arg: Annotated[list[str] | None, typer.Option(help="A further word of vllm serve; repeatable.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Ask this OpenAI-compatible endpoint instead.")] = None,
+    key_env: Annotated[str, typer.Option(help="Environment variable of its key.")] = "OPENAI_API_KEY",
+    send: Annotated[
+        str | None, typer.Option(help="video or images; default: video here, images to --base-url.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Requests at a time.")] = 32,
+    retries: Annotated[int, typer.Option(help="Further tries of a question.")] = 5,
+    price_in: Annotated[float, typer.Option(help="USD a million prompt tokens.")] = 0.0,
+    price_out: Annotated[float, typer.Option(help="USD a million new tokens.")] = 0.0,
+    max_cost: Annotated[float | None, typer.Option(help="USD; stops before it is exceeded.")] = None,
+) -> None:
+    """Score a model; one result file a condition, with every label and every answer."""
+    from verl_vsi.evaluation.endpoint import Endpoint
+    from verl_vsi.evaluation.session import ServerOptions, evaluate_conditions, make_task, stopping_cleanly
+
+    frames = {"nframes": nframes, "sampler": sampler, "min_pixels": min_pixels, "max_pixels": max_pixels}
+    other = {"prompts": prompts, "extraction": extraction, "max_tokens": max_tokens, "seed": seed}
+    prices = {"price_in": price_in, "price_out": price_out, "max_cost": max_cost}
+    with stopping_cleanly(console):
+        task = make_task(rows, root, store, preset, mode, frames, other, tasks, per_task or (50 if tiny else None))
+        task = replace(task, model=model, name=name, send=send or ("images" if base_url else "video"))
+        endpoint = Endpoint(base_url or "", model, key_env, concurrency, retries, **prices)
+        server = ServerOptions(lora, max_model_len, tuple(serve_arg or ()))
+        evaluate_conditions(task, condition or ["normal"], endpoint, server, out, console)

@@ -1,0 +1,1 @@
+"""Numbers that carry their labels: answering, scoring, comparing and drawing. Imports neither torch nor verl."""

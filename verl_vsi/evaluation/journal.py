@@ -1,0 +1,134 @@
+"""Every answer on disk as it arrives: JSON lines, one process at a time, a line cut short by a kill is asked again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal
+
+from filelock import FileLock, Timeout
+
+Status = Literal["ok", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back for one question.
+
+    Args:
+        index: the question's row.
+        status: `ok`; `refused`: the model or its provider declined; `failed`: no answer after all retries.
+        text: what the model wrote; empty where nothing came.
+        finish: why it stopped; ``length`` = cut by the budget.
+        prompt_tokens: as the server counted them.
+        completion_tokens: as the server counted them.
+        attempts: requests sent for it.
+        error: the last error where it failed or was refused.
+    """
+
+    index: int
+    status: Status
+    text: str = ""
+    finish: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    attempts: int = 1
+    error: str = ""
+
+
+class JournalError(RuntimeError):
+    """The journal is another evaluation's, or another process is writing it."""
+
+
+class Journal:
+    """Append-only, one line a reply after a head line that says what is evaluated.
+
+    Args:
+        path: the file; made where missing.
+        head: labels of this evaluation; a journal with another head is refused.
+    """
+
+    def __init__(self, path: Path, head: Mapping[str, Any]) -> None:  # noqa: D107
+        self.path = path
+        self._head = json.loads(json.dumps(head))
+        self._lock = FileLock(path.with_name(path.name + ".lock"), timeout=0)
+        self._file: BinaryIO | None = None
+        self.replies: dict[int, Reply] = {}
+
+    def __enter__(self) -> Journal:
+        """Take the file, read what is there, cut a half line off.
+
+        Raises:
+            JournalError: another process holds it, or it belongs to an evaluation with other labels.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise JournalError(f"{self.path}: another process is writing it; wait for it, or give --out") from error
+        try:
+            keep = self._read()
+            self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+            self._file.truncate(keep)
+            self._file.seek(keep)
+            if not keep:
+                self._write({"head": self._head})
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+        self._lock.release()
+
+    def add(self, reply: Reply) -> None:
+        """Keep a reply: on disk when this returns."""
+        self.replies[reply.index] = reply
+        self._write(asdict(reply))
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        assert self._file is not None, "the journal is written inside `with`"
+        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _read(self) -> int:
+        """Fill `replies`; returns the bytes of whole lines."""
+        if not self.path.exists():
+            return 0
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        for number, line in enumerate(content[:whole].splitlines()):
+            if number == 0:
+                self._check_head(line)
+            elif (reply := _parse(line)) is not None:
+                self.replies[reply.index] = reply
+        return whole
+
+    def _check_head(self, line: bytes) -> None:
+        try:
+            found = json.loads(line)["head"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise JournalError(f"{self.path}: not a journal of ours; move it away, or give another --out") from error
+        differing = [k for k in sorted({*found, *self._head}) if found.get(k) != self._head.get(k)]
+        if differing:
+            said = "; ".join(f"{k}: {found.get(k)!r} there, {self._head.get(k)!r} now" for k in differing)
+            raise JournalError(f"{self.path}: holds another evaluation's answers ({said}). Give another --out")
+
+
+def _parse(line: bytes) -> Reply | None:
+    """A reply, or None for a line that a crash has spoilt: its question is asked again."""
+    try:
+        record = json.loads(line)
+        return Reply(**{f.name: record[f.name] for f in fields(Reply)})
+    except (ValueError, KeyError, TypeError):
+        return None

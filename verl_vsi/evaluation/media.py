@@ -1,0 +1,88 @@
+"""A video's stored frames as parts of a chat message, without losing a bit.
+
+vLLM takes a video as frames joined by commas after ``data:video/jpeg;base64,`` and opens each with Pillow, whatever
+its format: so PNG frames arrive as they stand in the store, and the model sees the very pixels of training. Endpoints
+that know no video get the same PNG frames as images.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from verl_vsi.data_adapters.files import inside
+from verl_vsi.data_adapters.frames import FrameInfo, FrameStore
+
+Send = Literal["video", "images"]
+HELD = 8
+"""Encoded videos kept: questions are asked scene by scene."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """What goes into the message, and what into the request beside it."""
+
+    parts: tuple[dict[str, Any], ...]
+    extra_body: dict[str, Any]
+
+
+class Videos:
+    """Messages' videos, from the frame store of training.
+
+    Args:
+        root: the data root.
+        store: the frame store.
+        send: ``video``: vLLM's form; ``images``: any OpenAI-compatible endpoint.
+    """
+
+    def __init__(self, root: Path, store: FrameStore, send: Send) -> None:  # noqa: D107
+        self._root, self._store, self._send = root, store, send
+        self._encoded = lru_cache(maxsize=HELD)(self._encode)
+
+    def media(self, video: str | None) -> Media:
+        """The parts for a row's video; none for a blind question.
+
+        Raises:
+            FrameError: it can't be decoded.
+        """
+        return Media((), {}) if video is None else self._encoded(video)
+
+    def _encode(self, video: str) -> Media:
+        frames = self._store.frames(inside(self._root, video))
+        encoded = [base64.b64encode(png(frame)).decode() for frame in frames.array]
+        if self._send == "images":
+            return Media(tuple(_image(f"data:image/png;base64,{frame}") for frame in encoded), {})
+        url = "data:video/jpeg;base64," + ",".join(encoded)
+        return Media(({"type": "video_url", "video_url": {"url": url}},), _as_stored(frames.meta))
+
+
+def png(frame: NDArray[np.uint8]) -> bytes:
+    """(H, W, 3) uint8 as PNG, quickly rather than small."""
+    out = io.BytesIO()
+    Image.fromarray(frame).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def _image(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _as_stored(meta: FrameInfo) -> dict[str, Any]:
+    """Tell vLLM when the frames were taken, and to take and size none anew: the store has done both."""
+    about = meta.metadata
+    video = {
+        "num_frames": -1,
+        "fps": about["fps"],
+        "frames_indices": about["frames_indices"],
+        "total_num_frames": about["total_num_frames"],
+        "duration": meta.seconds,
+    }
+    return {"media_io_kwargs": {"video": video}, "mm_processor_kwargs": {"do_resize": False}}

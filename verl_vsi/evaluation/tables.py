@@ -1,0 +1,100 @@
+"""Results as tables: one row a result, the eight tasks in the benchmark's order; for terminal, Markdown, CSV, LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rich.table import Table
+
+from verl_vsi.evaluation.result import Result
+from verl_vsi.evaluation.scores import Estimate, Scores
+from verl_vsi.evaluation.taskset import COLUMNS, SHORT
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of a table, in per cent.
+
+    Args:
+        mean: None: not known, shown as a dash.
+        low: lower end of the 95 % interval; None: no interval.
+        high: upper end.
+    """
+
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+
+    def text(self, intervals: bool = True) -> str:
+        """``35.4`` or ``35.4 [34.1, 36.8]``."""
+        if self.mean is None:
+            return MISSING
+        if not intervals or self.low is None or self.high is None:
+            return f"{self.mean:.1f}"
+        return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}]"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table.
+
+    Args:
+        name: what it is.
+        overall: the average.
+        tasks: by `taskset.COLUMNS` names.
+        notes: labels or cautions that belong to it.
+    """
+
+    name: str
+    overall: Cell
+    tasks: Mapping[str, Cell] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def cell(estimate: Estimate) -> Cell:
+    """An estimate in per cent."""
+    return Cell(100 * estimate.mean, 100 * estimate.low, 100 * estimate.high)
+
+
+def scores_row(name: str, scores: Scores, notes: Sequence[str] = ()) -> Row:
+    """Scores as a line."""
+    return Row(name, cell(scores.overall), {task: cell(e) for task, e in scores.tasks.items()}, tuple(notes))
+
+
+def result_row(result: Result) -> Row:
+    """A result as a line: name and condition."""
+    condition = result.labels["condition"]
+    return scores_row(result.name + ("" if condition == "normal" else f", {condition}"), result.scores["score"])
+
+
+def terminal_table(rows: Sequence[Row], title: str) -> Table:
+    """For the terminal: averages with their intervals, and the tasks."""
+    columns = _columns(rows)
+    table = Table(title=title)
+    table.add_column("")
+    for head in ("average", *[SHORT[c].replace(".", ".\n", 1) for c in columns]):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        tasks = [row.tasks.get(c, Cell(None)).text(False) for c in columns]
+        table.add_row(row.name, row.overall.text().replace(" [", "\n["), *tasks)
+    return table
+
+
+def result_table(results: Sequence[Result]) -> Table:
+    """Results for the terminal, with what the questions give without a model."""
+    rows = [result_row(result) for result in results]
+    rows += [scores_row(name.replace("_", " "), scores) for name, scores in results[-1].baselines.items()]
+    return terminal_table(rows, ", ".join(sorted({str(r.labels["averaging"]) for r in results})))
+
+
+def rates_line(result: Result) -> str:
+    """The paper's reward, and the rates that tell whether to trust the scores."""
+    rates = ", ".join(f"{name} {100 * rate:.1f}%" for name, rate in result.rates.items())
+    return f"paper's accuracy reward {result.scores['reward'].overall.mean:.3f}; {rates}"
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    return [c for c in COLUMNS if any(c in row.tasks for row in rows)]
