@@ -13,7 +13,7 @@ OURS = ("vsi", "hydra", "data.vsi")
 FREE = ("vllm", "override_config", "reward_kwargs", "agent", "ray_init", "runtime_env")
 """Nodes that verl hands on to something else, whatever they hold."""
 
-ENGINE_GROUPS = ("model_engine", "engine@engine", "optim@optim")
+ENGINE_GROUPS = ("model_engine", "engine", "optim")
 """verl's groups that decide which keys there are."""
 
 

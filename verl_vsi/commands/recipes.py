@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from verl_vsi.recipe_tools import catalogue
@@ -25,7 +28,8 @@ def list_(config_dir: ConfigDir = None) -> None:
 
     Example: verl-vsi recipes list
     """
-    where = catalogue.folders(config_dir)
+    with _errors():
+        where = catalogue.folders(config_dir)
     table = _table("recipe", "trainer", "what it is")
     for recipe in catalogue.recipes(where):
         table.add_row(recipe.name, recipe.trainer.rpartition(".")[2], recipe.title)
@@ -45,10 +49,11 @@ def show(
     Examples: verl-vsi recipes show vsgrpo_2b mode=think
               verl-vsi recipes show outputs/vsgrpo_2b-think
     """
-    if Path(what).exists():
-        _show_run(Path(what))
-    else:
-        _show_recipe(what, overrides or [], config_dir)
+    with _errors():
+        if Path(what).exists():
+            _show_run(Path(what))
+        else:
+            _show_recipe(what, overrides or [], config_dir)
 
 
 @app.command()
@@ -63,7 +68,7 @@ def diff(
     """
     from verl_vsi.recipe_tools import composer, differences, settings
 
-    with composer(config_dir) as compose:
+    with _errors(), composer(config_dir) as compose:
         found = differences(settings(compose.recipe(first)), settings(compose.recipe(second)))
     table = _table("key", first, second)
     for difference in found:
@@ -86,12 +91,24 @@ def estimate(
     from verl_vsi.recipe_tools import composer
     from verl_vsi.recipe_tools.estimate import estimate as compute
 
-    with composer(config_dir) as compose:
+    with _errors(), composer(config_dir) as compose:
         lines = compute(compose.recipe([recipe, *(overrides or [])]), rows, videos)
     table = _table("what", "how much", "how it is reckoned")
     for line in lines:
         table.add_row(line.what, line.amount, line.reckoned)
     console.print(table)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Errors of the library and of Hydra as one red line and exit status 2."""
+    from hydra.errors import HydraException
+
+    try:
+        yield
+    except (ValueError, OSError, HydraException) as error:
+        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        raise SystemExit(2) from None
 
 
 def _table(*columns: str) -> Table:
@@ -123,7 +140,7 @@ def _show_run(run: Path) -> None:
 
     record = provenance.read(run) if run.is_file() else provenance.latest(run)
     if record is None:
-        raise typer.BadParameter(f"{run} holds no {provenance.FOLDER}/*.json: no recipe was run there")
+        raise ValueError(f"{run} holds no {provenance.FOLDER}/*.json: no recipe was run there")
     console.print(f"# {record['recipe']}, {record['status']}: {record['start']} to {record['end']}", highlight=False)
     console.print(f"# versions: {', '.join(f'{k} {v}' for k, v in record['versions'].items())}", highlight=False)
     for key, files in record["data"].items():

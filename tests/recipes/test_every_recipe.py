@@ -1,0 +1,143 @@
+"""Every recipe with every option of its slots composes, has only keys that verl knows, and makes verl's dataclasses."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import combinations, product
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from verl_vsi.checks.schema import ENGINE_GROUPS, unknown_keys
+from verl_vsi.recipe_tools import Composer, catalogue
+
+WHERE = catalogue.folders()
+NAMES = {recipe.name: recipe.trainer for recipe in catalogue.recipes(WHERE)}
+GRPO = sorted(name for name, trainer in NAMES.items() if trainer == "verl.trainer.main_ppo")
+SFT = sorted(name for name, trainer in NAMES.items() if trainer == "verl.trainer.sft_trainer")
+
+MODES, BACKENDS, HARDWARE, ABLATIONS, PASSES = (
+    catalogue.options(group, WHERE) for group in ("mode", "backend", "hardware", "ablation", "passes")
+)
+SFT_ABLATIONS = ("full_tuning", "published_data")
+"""Those that are not about GRPO; the others are refused at the start (test_startup.py)."""
+
+GRPO_SLOTS = {
+    "": GRPO,
+    "mode=": MODES,
+    "backend=": BACKENDS,
+    "hardware=": HARDWARE,
+    "ablation=": ["[]", *(f"[{ablation}]" for ablation in ABLATIONS)],
+    "passes=": PASSES,
+}
+SFT_SLOTS = {
+    "": SFT,
+    "mode=": MODES,
+    "backend/sft=": BACKENDS,
+    "hardware=": HARDWARE,
+    "ablation=": ["[]", *(f"[{ablation}]" for ablation in SFT_ABLATIONS)],
+}
+
+
+def every(slots: dict[str, list[str]]) -> list[str]:
+    """All commands: the product of the slots."""
+    return [" ".join(words) for words in product(*([f"{slot}{o}" for o in os] for slot, os in slots.items()))]
+
+
+def pairwise(slots: dict[str, list[str]]) -> list[str]:
+    """Few commands in which every two options of two slots meet: the product takes minutes to compose."""
+    left = {pair for command in every(slots) for pair in combinations(command.split(), 2)}
+    chosen = []
+    while left:
+        best = max(every(slots), key=lambda command: len(left & set(combinations(command.split(), 2))))
+        chosen.append(best)
+        left -= set(combinations(best.split(), 2))
+    return chosen
+
+
+@pytest.mark.parametrize("command", pairwise(GRPO_SLOTS))
+def test_grpo_recipe_with_options(compose: Composer, command: str) -> None:
+    check_grpo(compose, command)
+
+
+@pytest.mark.parametrize("command", pairwise(SFT_SLOTS))
+def test_sft_recipe_with_options(compose: Composer, command: str) -> None:
+    check_sft(compose, command)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_whole_product(compose: Composer) -> None:
+    """Minutes: pytest -m slow tests/recipes/test_every_recipe.py"""
+    for command in every(GRPO_SLOTS):
+        check_grpo(compose, command)
+    for command in every(SFT_SLOTS):
+        check_sft(compose, command)
+
+
+def test_several_ablations_at_once(compose: Composer) -> None:
+    config = compose.recipe("vsgrpo_2b mode=think ablation=[no_kl,loose_format,length_reward]")
+    assert config.actor_rollout_ref.actor.use_kl_loss is False
+    assert config.vsi.reward.format == "r1v"
+    assert config.vsi.reward.terms == {"accuracy": 1.0, "format": 1.0, "length": 1.0}
+
+
+def test_no_group_carries_a_name_of_verls() -> None:
+    import verl.trainer.config
+
+    theirs = {path.name for path in Path(verl.trainer.config.__path__[0]).iterdir() if path.is_dir()}
+    ours = {path.name for path in WHERE[0].iterdir() if path.is_dir()}
+    assert ours.isdisjoint(theirs), ours & theirs
+    assert ours - {"scripts", "__pycache__"} == {"recipe", "mode", "backend", "hardware", "ablation", "passes"}
+
+
+def check_grpo(compose: Composer, command: str) -> None:
+    from verl.utils.config import omega_conf_to_dataclass, validate_config
+
+    config = resolved(compose, command)
+    validate_config(config, use_reference_policy=config.actor_rollout_ref.actor.use_kl_loss, use_critic=False)
+    rollout = omega_conf_to_dataclass(config.actor_rollout_ref.rollout)
+    assert rollout.max_model_len == config.data.max_prompt_length + config.data.max_response_length, command
+    # not `reward`: verl 0.9.1 cannot make its own RewardManagerConfig from it (super() has no __post_init__)
+    for node in (config.actor_rollout_ref.actor, _as_the_worker_does(config.actor_rollout_ref), config.algorithm):
+        omega_conf_to_dataclass(node)
+
+
+def _as_the_worker_does(node: DictConfig) -> DictConfig:
+    """The reference's keys renamed as in verl/workers/engine_workers.py before it makes the dataclass."""
+    ref = node.ref.copy()
+    ref.ppo_mini_batch_size = node.actor.ppo_mini_batch_size
+    for new, old in (
+        ("ppo_micro_batch_size", "log_prob_micro_batch_size"),
+        ("ppo_micro_batch_size_per_gpu", "log_prob_micro_batch_size_per_gpu"),
+        ("use_dynamic_bsz", "log_prob_use_dynamic_bsz"),
+        ("ppo_max_token_len_per_gpu", "log_prob_max_token_len_per_gpu"),
+    ):
+        ref[new] = ref.pop(old)
+    return ref
+
+
+def check_sft(compose: Composer, command: str) -> None:
+    from verl.utils.config import omega_conf_to_dataclass
+
+    config = resolved(compose, command)
+    for node in (config.engine, config.optim, config.checkpoint, config.profiler):
+        omega_conf_to_dataclass(node)
+
+
+@lru_cache(maxsize=8)
+def bare(compose: Composer, trainer: str, *engine: str | None) -> DictConfig:
+    choices = dict(zip(ENGINE_GROUPS, engine, strict=True))
+    return compose.bare(OmegaConf.create({"vsi": {"trainer": trainer}, "hydra": {"runtime": {"choices": choices}}}))
+
+
+def resolved(compose: Composer, command: str) -> DictConfig:
+    """What the trainer sees, after its keys were held against verl's."""
+    config = compose.recipe(command)
+    choices = config.hydra.runtime.choices
+    known = bare(compose, config.vsi.trainer, *(choices.get(group) for group in ENGINE_GROUPS))
+    assert not unknown_keys(config, known), command
+    plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    OmegaConf.resolve(plain)
+    return plain
