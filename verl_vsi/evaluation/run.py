@@ -19,7 +19,7 @@ from verl_vsi.evaluation.journal import Journal, Reply
 from verl_vsi.evaluation.media import Send, Videos
 from verl_vsi.evaluation.progress import RunningScore, progress_bar
 from verl_vsi.evaluation.protocol import Protocol
-from verl_vsi.evaluation.result import Result, make_result, write_result
+from verl_vsi.evaluation.result import ROW_LABEL, Result, make_result, write_result
 from verl_vsi.evaluation.taskset import TaskSet, check
 
 
@@ -36,6 +36,7 @@ class Task:
         model: the label of the model, e.g. its folder.
         name: what tables call it; empty: the model's label.
         send: how videos travel.
+        table_row: the row of the paper's tables that this is, as `PublishedRow.key` names it.
     """
 
     questions: QuestionSet
@@ -46,6 +47,7 @@ class Task:
     model: str
     name: str = ""
     send: Send = "video"
+    table_row: str = ""
 
     def labels(self, condition: Condition) -> dict[str, Any]:
         """What the scores depend on beside the protocol."""
@@ -55,6 +57,7 @@ class Task:
             "condition": condition,
             "set": self.questions.name,
             "data": dict(self.questions.fingerprint),
+            **({ROW_LABEL: self.table_row} if self.table_row else {}),
             "sent as": {"video": "a video of PNG frames", "images": "PNG images"}[self.send],
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,14 +12,14 @@ from typing import Any, cast
 from rich.console import Console
 from rich.markup import escape
 
-from verl_vsi.evaluation.checkpoints import Served, as_served
+from verl_vsi.evaluation.checkpoints import as_served
 from verl_vsi.evaluation.endpoint import Endpoint
 from verl_vsi.evaluation.items import CONDITIONS, Condition, read_set
 from verl_vsi.evaluation.protocol import protocol
 from verl_vsi.evaluation.result import Result
 from verl_vsi.evaluation.run import Task, check_task, evaluate, is_answered
 from verl_vsi.evaluation.server import NAME, ServerSpec, serve
-from verl_vsi.evaluation.tables import rates_line, result_table
+from verl_vsi.evaluation.tables import rates_line
 from verl_vsi.evaluation.taskset import TASK_SETS, guess
 
 
@@ -36,6 +36,11 @@ class ServerOptions:
     lora: str = "fold"
     max_model_len: int | None = None
     extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown way with adapters."""
+        if self.lora not in ("fold", "serve"):
+            raise ValueError(f"--lora '{self.lora}' is unknown; fold or serve")
 
 
 def make_task(
@@ -66,59 +71,71 @@ def make_task(
     return task
 
 
-def evaluate_conditions(
-    task: Task, conditions: Sequence[str], endpoint: Endpoint, server: ServerOptions, out: Path, console: Console
-) -> list[Result]:
-    """Evaluate under each condition; results are `out`/<condition>.json.
+@dataclass(frozen=True)
+class Job:
+    """One evaluation of a model, and the file of its result."""
 
-    Args:
-        task: what is asked; `task.model` is a folder, a hub name, or the endpoint's model.
-        conditions: of `CONDITIONS`.
-        endpoint: whom to ask; with an empty base URL a server is started, unless every answer is there.
-        server: how to serve.
-        out: folder of results, journals and the server's log.
-        console: where progress shows.
+    task: Task
+    condition: Condition
+    out: Path
+
+
+def condition_jobs(task: Task, conditions: Sequence[str], out: Path) -> list[Job]:
+    """One job a condition, into `out`/<condition>.json.
 
     Raises:
         ValueError: an unknown condition.
-        ServerError, EndpointError, BudgetError, JournalError: see there.
     """
     if unknown := [c for c in conditions if c not in CONDITIONS]:
         raise ValueError(f"condition '{unknown[0]}' is unknown; choose of {', '.join(CONDITIONS)}")
-    named: list[tuple[Condition, Path]] = [(cast(Condition, c), out / f"{c}.json") for c in conditions]
-    done = all(is_answered(task, condition, path) for condition, path in named)
+    return [Job(task, cast(Condition, c), out / f"{c}.json") for c in conditions]
+
+
+def run_jobs(
+    model: str, jobs: Sequence[Job], endpoint: Endpoint, server: ServerOptions, log: Path, console: Console
+) -> list[Result]:
+    """Evaluate one model, with one start of a server.
+
+    Args:
+        model: a folder, a hub name, a verl checkpoint, or the endpoint's model.
+        jobs: what to evaluate.
+        endpoint: whom to ask; with an empty base URL a server is started, unless every answer is there.
+        server: how to serve.
+        log: the server's output.
+        console: where progress shows.
+
+    Raises:
+        CheckpointError, ServerError, EndpointError, BudgetError, JournalError: see there.
+    """
+    answered = [is_answered(job.task, job.condition, job.out) for job in jobs]
     results = []
-    with _connected(task, endpoint, server, out, done, console) as connected:
-        for condition, path in named:
-            console.print(f"[bold]{task.name or task.model}[/], {condition}: {CONDITIONS[condition]}")
-            results.append(evaluate(task, condition, connected, path, console))
-            console.print(f"[dim]{rates_line(results[-1])}; written to {path}[/dim]", soft_wrap=True)
-    console.print(result_table(results))
+    with _connected(model, endpoint, server, log, all(answered), console) as connected:
+        for job in jobs:
+            console.print(f"[bold]{job.task.name or model}[/], {job.condition}: {CONDITIONS[job.condition]}")
+            results.append(evaluate(job.task, job.condition, connected, job.out, console))
+            console.print(f"[dim]{rates_line(results[-1])}; written to {job.out}[/dim]", soft_wrap=True)
     return results
 
 
 @contextmanager
 def _connected(
-    task: Task, endpoint: Endpoint, server: ServerOptions, out: Path, done: bool, console: Console
+    model: str, endpoint: Endpoint, server: ServerOptions, log: Path, done: bool, console: Console
 ) -> Iterator[Endpoint]:
     if done or endpoint.base_url:
         yield endpoint
         return
-    served: Served = as_served(task.model, fold=server.lora == "fold", console=console)
+    served = as_served(model, fold=server.lora == "fold", console=console)
     spec = ServerSpec(served.model, server.max_model_len, served.adapters, server.extra)
-    with console.status(f"starting vLLM on {served.model}"):
-        running = serve(spec, out / "server.log")
-        url = running.__enter__()
-    try:
+    with ExitStack() as stack:
+        with console.status(f"starting vLLM on {served.model}"):
+            url = stack.enter_context(serve(spec, log))
         yield replace(endpoint, base_url=url, model=next(iter(served.adapters), NAME))
-    finally:
-        running.__exit__(None, None, None)
 
 
 @contextmanager
 def stopping_cleanly(console: Console) -> Iterator[None]:
     """Say errors in words, and let SIGTERM unwind like Ctrl-C, so that servers stop."""
-    before = signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         yield
     except (ValueError, OSError, RuntimeError) as error:
@@ -129,3 +146,7 @@ def stopping_cleanly(console: Console) -> Iterator[None]:
         raise SystemExit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)

@@ -1,10 +1,11 @@
-"""Results as tables: one row a result, the eight tasks in the benchmark's order; for terminal, Markdown, CSV, LaTeX."""
+"""Results as tables: one row a result, the eight tasks in the benchmark's order. `export` writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from verl_vsi.evaluation.result import Result
@@ -72,9 +73,9 @@ def result_row(result: Result) -> Row:
 
 def terminal_table(rows: Sequence[Row], title: str) -> Table:
     """For the terminal: averages with their intervals, and the tasks."""
-    columns = _columns(rows)
-    table = Table(title=title)
-    table.add_column("")
+    columns = columns_of(rows)
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", min_width=16, overflow="fold")
     for head in ("average", *[SHORT[c].replace(".", ".\n", 1) for c in columns]):
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
@@ -96,5 +97,6 @@ def rates_line(result: Result) -> str:
     return f"paper's accuracy reward {result.scores['reward'].overall.mean:.3f}; {rates}"
 
 
-def _columns(rows: Sequence[Row]) -> list[str]:
+def columns_of(rows: Sequence[Row]) -> list[str]:
+    """The tasks that some row has, in the benchmark's order."""
     return [c for c in COLUMNS if any(c in row.tasks for row in rows)]

@@ -1,0 +1,94 @@
+"""The paper's tables in one command: which rows the given models allow, and why the others are missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from verl_vsi.evaluation.protocol import protocol
+from verl_vsi.evaluation.published import PublishedRow, published
+from verl_vsi.evaluation.run import Task
+from verl_vsi.evaluation.session import Job
+
+NAMES = {
+    "base": None,
+    "sft": "SFT",
+    "dpo": "DPO",
+    "vsgrpo-t": "vsGRPO-T",
+    "vsgrpo-o": "vsGRPO-O",
+    "vsgrpo-v": "vsGRPO-V",
+}
+"""What --given calls a model -> what the table calls its training."""
+TABLES = ("1", "2")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a table needs.
+
+    Args:
+        jobs: model -> its evaluations.
+        missing: row -> why it is not made.
+    """
+
+    jobs: Mapping[str, Sequence[Job]]
+    missing: Mapping[str, str]
+
+
+def parse_given(words: Sequence[str]) -> dict[str, str]:
+    """``sft=PATH`` -> {"sft": "PATH"}.
+
+    Raises:
+        ValueError: no ``=``, or a name that no row has.
+    """
+    given = {}
+    for word in words:
+        name, _, path = word.partition("=")
+        if name not in NAMES or not path:
+            raise ValueError(f"--given '{word}': write NAME=MODEL with NAME one of {', '.join(NAMES)}")
+        given[name] = path
+    return given
+
+
+def plan(table: str, size: str, given: Mapping[str, str], task: Task, out: Path) -> Plan:
+    """The rows of a table for models of one size.
+
+    Args:
+        table: ``1`` (prompts on untrained models) or ``2`` (trained models).
+        size: ``2B`` or ``7B``: which of the paper's models ours stand beside.
+        given: name of `NAMES` -> model.
+        task: the questions, and a protocol whose frames and seed every row takes.
+        out: results go to `out`/<row>/normal.json.
+
+    Raises:
+        ValueError: no such table or size.
+    """
+    rows = [row for row in published()[f"table{table}"].rows if row.size == size] if table in TABLES else []
+    if not rows:
+        raise ValueError(f"table '{table}' has no rows for size '{size}'; --table 1 or 2, --size 2B or 7B")
+    jobs: dict[str, list[Job]] = {}
+    missing: dict[str, str] = {}
+    for row in rows:
+        name = next(n for n, trained in NAMES.items() if trained == row.trained)
+        if name in given:
+            jobs.setdefault(given[name], []).append(_job(row, name, given[name], task, out))
+        else:
+            missing[row.key] = _why(name)
+    return Plan(jobs, missing)
+
+
+def _job(row: PublishedRow, name: str, model: str, task: Task, out: Path) -> Job:
+    """A row's evaluation: the mode is the row's, everything else the task's."""
+    fresh = protocol("paper", str(row.mode))
+    how = replace(task.protocol, mode=fresh.mode, max_tokens=max(task.protocol.max_tokens, fresh.max_tokens))
+    folder = out / re.sub(r"[^\w.-]+", "_", row.key)
+    made = replace(task, protocol=how, model=model, name=f"{name}, {row.mode}", table_row=row.key)
+    return Job(made, "normal", folder / "normal.json")
+
+
+def _why(name: str) -> str:
+    if name == "dpo":
+        return "no DPO checkpoint is given (--given dpo=...); verl has no DPO trainer, any model folder will do"
+    return f"no model is given for it (--given {name}=...)"
