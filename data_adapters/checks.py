@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from verl_vsi.data_adapters.frames import FrameError, FrameInfo, FrameStore
 from verl_vsi.data_adapters.settings import Settings, open_store
@@ -56,7 +57,7 @@ def usable_videos(settings: Settings, videos: Iterable[str]) -> dict[str, FrameI
     return found
 
 
-def _decoded(store: FrameStore, path) -> FrameInfo:
+def _decoded(store: FrameStore, path: Path) -> FrameInfo:
     return store.info(path) if store.has(path) else store.frames(path).meta
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from verl_vsi.data_adapters.files import atomic_path
+from verl_vsi.data_adapters.frames.folder import RATE_FILE
 from verl_vsi.data_adapters.mp4 import write_mp4
 from verl_vsi.data_adapters.parallel import in_processes
 from verl_vsi.data_adapters.sources.scans import scan_folders
@@ -69,7 +71,7 @@ def to_mp4(
 
 
 def to_folder(source: str | Path, target: str | Path, rate: float | None = None) -> int:
-    """Write ``000000.jpg``, ... (the very bytes of the source) into a new folder; return how many.
+    """Write ``000000.jpg``, ... (the very bytes of the source) and the rate into a new folder; return how many.
 
     Raises:
         FileExistsError: `target` is there already.
@@ -87,6 +89,7 @@ def to_folder(source: str | Path, target: str | Path, rate: float | None = None)
             count += 1
         if not count:
             raise ValueError(f"{source}: no frame in it")
+        (temporary / RATE_FILE).write_text(json.dumps({"fps": min(rate or RATE, RATE)}), encoding="utf-8")
         temporary.chmod(0o755)
         os.replace(temporary, target)
         return count

@@ -227,7 +227,8 @@ def test_a_sens_stream_becomes_a_folder_of_its_own_pictures(tmp_path: Path):
     pictures = [_jpeg(8 * i) for i in range(6)]
     stream = _write_sens(tmp_path / "a.sens", pictures)
     assert to_folder(stream, tmp_path / "frames", rate=15) == 3
-    assert [p.name for p in sorted((tmp_path / "frames").iterdir())] == ["000000.jpg", "000001.jpg", "000002.jpg"]
+    assert [p.name for p in sorted((tmp_path / "frames").glob("*.jpg"))] == ["000000.jpg", "000001.jpg", "000002.jpg"]
+    assert (tmp_path / "frames" / "frames.json").read_text() == '{"fps": 15}'  # the frame store reads the rate there
     assert (tmp_path / "frames" / "000001.jpg").read_bytes() == pictures[2]
     with pytest.raises(FileExistsError, match="is there already"):
         to_folder(stream, tmp_path / "frames")

@@ -1,0 +1,81 @@
+"""The prompt-length filter on VSI-100k's number of rows: ours in full, stock verl's on a sample, extrapolated.
+
+    python benchmarks/frames_filter.py [--rows 117000] [--videos 1200] [--sample 24]
+
+Both run `maybe_filter_out_long_prompts` of their dataset class, in one process. Ours starts from videos that were never
+opened (it probes each container once) and then once more with their frames built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import frames_common as common
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def timed(dataset_class: type, file: Path, config: Any, processor: Any) -> tuple[float, int]:
+    """Seconds in the filter, and rows that it kept."""
+    seconds = []
+    upstream = dataset_class.maybe_filter_out_long_prompts
+
+    class Timed(dataset_class):
+        def maybe_filter_out_long_prompts(self, dataframe: Any = None) -> Any:
+            start = time.perf_counter()
+            kept = upstream(self, dataframe)
+            seconds.append(time.perf_counter() - start)
+            return kept
+
+    return (seconds[0], len(data)) if (data := Timed([str(file)], processor.tokenizer, config, processor)) else (0, 0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=117_000)
+    parser.add_argument("--videos", type=int, default=1200)
+    parser.add_argument("--sample", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=240, help="frames of a clip (10 s; ScanNet's are longer)")
+    args = parser.parse_args()
+
+    from verl.utils.dataset.rl_dataset import RLHFDataset
+
+    from verl_vsi.data_adapters.dataset import VsiDataset
+
+    common.read_by_pyav()
+    processor = common.make_processor()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        videos = common.write_clips(root / "clips", distinct=8, frames=args.frames, names=args.videos)
+        config = common.make_config(root).data
+        rows = common.make_rows(videos[i % len(videos)] for i in range(args.rows))
+        pq.write_table(pa.Table.from_pylist(rows), root / "ours.parquet")
+        sample = [common.stock_element(root, videos[i]) for i in range(args.sample)]
+        pq.write_table(pa.Table.from_pylist(common.make_rows(sample, f"\n{common.PROMPT}")), root / "stock.parquet")
+
+        stock, stock_kept = timed(RLHFDataset, root / "stock.parquet", config, processor)
+        ours, ours_kept = timed(VsiDataset, root / "ours.parquet", config, processor)
+    extrapolated = stock / args.sample * args.rows
+    common.save(
+        "frames_filter",
+        {
+            "what": "prompt-length filter, seconds",
+            "rows": args.rows,
+            "videos": args.videos,
+            "clip": f"{args.frames} frames of 640x480, H.264",
+            "stock_sample": args.sample,
+            "stock_sample_seconds": round(stock, 2),
+            "stock_extrapolated_seconds": round(extrapolated),
+            "ours_seconds": round(ours, 1),
+            "kept": {"stock": stock_kept, "ours": ours_kept},
+            "ratio": round(extrapolated / ours),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
