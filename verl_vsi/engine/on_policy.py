@@ -6,6 +6,7 @@ are those that the update's own forward pass computes, with their gradient cut. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,6 @@ if TYPE_CHECKING:
 
 FLAG = "vsi_old_is_current"
 """In a batch: it has no `old_log_probs`, because they are the current ones."""
-
-WATCHED = ("training/", "entropy_of_policy")
-"""Metrics that verl's old pass reports, and the update reports in its place."""
-
-ENTROPY = "entropy_of_policy"
 
 Loss = Callable[..., tuple[Any, dict[str, Any]]]
 
@@ -31,23 +27,18 @@ def with_current_as_old(loss: Loss) -> Loss:
 
         data["old_log_probs"] = response_from_nested(model_output["log_probs"].detach(), data["response_mask"])
         value, metrics = loss(model_output=model_output, data=data, dp_group=dp_group)
-        return value, {**metrics, **_watch(model_output, data)}
+        return value, {**metrics, **_watch(data)}
 
     return wrapped
 
 
-def _watch(model_output: dict[str, Any], data: TensorDict) -> dict[str, Any]:
-    """Mean entropy, and how the rollout's probabilities differ from the trainer's."""
+def _watch(data: TensorDict) -> dict[str, float]:
+    """How the rollout's probabilities differ from the trainer's."""
     from verl.protocol import DataProto
     from verl.utils.debug.metrics import calculate_debug_metrics
-    from verl.workers.utils.padding import response_from_nested
 
-    watched: dict[str, Any] = {}
-    if "entropy" in model_output:
-        entropy = response_from_nested(model_output["entropy"].detach(), data["response_mask"]).values()  # pyright: ignore
-        mask: Any = data["response_mask"].values()
-        watched[ENTROPY] = ((entropy * mask).sum() / mask.sum().clamp(min=1)).item()
-    if "rollout_log_probs" in data.keys():  # noqa: SIM118 (a TensorDict)
-        fields = data.select("rollout_log_probs", "old_log_probs", "response_mask", "responses").to_padded_tensor()
-        watched |= calculate_debug_metrics(DataProto(batch=fields))
-    return {key: value for key, value in watched.items() if value == value}
+    if "rollout_log_probs" not in data.keys():  # noqa: SIM118 (a TensorDict)
+        return {}
+    fields = data.select("rollout_log_probs", "old_log_probs", "response_mask", "responses").to_padded_tensor()
+    watched = calculate_debug_metrics(DataProto(batch=fields))
+    return {key: value for key, value in watched.items() if not math.isnan(value)}

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Pass = Callable[[], tuple[Any, dict[str, Any]]]
 """One pass over a micro-batch: loss and output, as an engine's `forward_step` gives them."""
 
+_NO_GRADIENT = 1e-6
+"""Norm of a gradient that is rounding error: every rollout of every group had the same reward."""
+
 _WAITING: dict[str, float] = {}
 """Differences of passes whose metrics verl does not report, until an update reports them."""
 
@@ -90,7 +93,7 @@ def _answers(jagged: Tensor, batch: TensorDict) -> Tensor:
 
 
 def _distance(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
-    """Norm of the difference over the norm, all parameters as one vector."""
+    """Norm of the difference over the norm, all parameters as one vector; absolute where there is no gradient."""
     apart = sum((ours[name] - gradient).double().square().sum() for name, gradient in theirs.items())
     length = sum(gradient.double().square().sum() for gradient in theirs.values())
-    return float((torch.as_tensor(apart) / torch.as_tensor(length)).sqrt())
+    return float(torch.as_tensor(apart).sqrt() / (torch.as_tensor(length).sqrt() + _NO_GRADIENT))

@@ -19,6 +19,7 @@ from torch import Tensor
 from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_id, get_device_name
 from verl.utils.torch_functional import logprobs_from_logits
+from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp import transformer_impl
 from verl.workers.engine.utils import detach_tree
 
@@ -26,6 +27,7 @@ from verl_vsi.engine import on_policy, shadow
 from verl_vsi.engine.batches import split, token_cost
 from verl_vsi.engine.media import FeatureCache, Media, items_of
 from verl_vsi.engine.model import teach
+from verl_vsi.engine.names import VENDOR
 from verl_vsi.engine.options import Options, take_options
 from verl_vsi.engine.plan import Plan, make_plan, rows_of
 from verl_vsi.engine.support import why_stock_batch, why_stock_engine
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_Base: Any = object if not TYPE_CHECKING else Any
+_DEVICES = ["cuda", "npu", "cpu"]
+_Stock: Any = transformer_impl.FSDPEngineWithLMHead
 
 
-class SharedPassesMixin(_Base):
-    """To be put before a subclass of verl's `FSDPEngineWithLMHead`."""
+@EngineRegistry.register(model_type="language_model", backend="fsdp2", device=_DEVICES, vendor=VENDOR)
+class SharedPassesEngine(_Stock):
+    """verl's FSDP2 engine with shared passes."""
 
     options: Options
     feature_cache: FeatureCache | None = None
@@ -172,6 +176,16 @@ class SharedPassesMixin(_Base):
         if message not in self._said:
             self._said.add(message)
             logger.warning("verl-vsi: %s", message)
+
+
+@EngineRegistry.register(model_type="language_model", backend="fsdp", device=_DEVICES, vendor=VENDOR)
+class StockEngine(_Stock):
+    """verl's FSDP1 engine as it is, and a word on it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As verl's."""
+        print("verl-vsi: verl's own passes: shared passes need strategy=fsdp2, this run has fsdp", flush=True)
+        super().__init__(*args, **kwargs)
 
 
 def _spread(values: Tensor, plan: Plan, ids: Tensor) -> Tensor:

@@ -11,15 +11,17 @@ import os
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
+from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from verl_vsi.engine import on_policy
 from verl_vsi.engine.balance import cut_groups, whole_groups
-from verl_vsi.engine.names import VENDOR
+from verl_vsi.engine.names import TRAINER, VENDOR
 
 logger = logging.getLogger(__name__)
 
 
+@register_trainer(TRAINER)
 class SharedPassesTrainer(PPOTrainerSync):
     """Whole groups on ranks and in mini-batches; old log-probabilities from the update where that is exact."""
 
@@ -56,17 +58,19 @@ class SharedPassesTrainer(PPOTrainerSync):
         return max(rows // (config.actor.ppo_mini_batch_size * config.rollout.n), 1)
 
     def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        if not self.old_is_current or self._mini_batches(len(batch)) > 1:
-            return super()._compute_old_log_prob(batch, metrics)
-        batch.extra_info[on_policy.FLAG] = True
-        return batch
+        return batch if self._skips_old(batch) else super()._compute_old_log_prob(batch, metrics)
+
+    def _skips_old(self, batch: Any) -> bool:
+        return self.old_is_current and self._mini_batches(len(batch)) == 1
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        if self._skips_old(batch):
+            batch.extra_info[on_policy.FLAG] = True
         batch = super()._update_actor(batch, metrics)
         for key in [key for key in metrics if key.startswith("actor/training/")]:
             metrics[key.removeprefix("actor/")] = metrics.pop(key)
-        if f"actor/{on_policy.ENTROPY}" in metrics:
-            metrics["actor/entropy"] = metrics.pop(f"actor/{on_policy.ENTROPY}")
+        if "actor/entropy_loss" in metrics:
+            metrics.setdefault("actor/entropy", metrics["actor/entropy_loss"])
         return batch
 
 
