@@ -5,17 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
+
+from verl_vsi.compat.on_import import on_import
 
 OURS = "pkg://verl_vsi.recipes"
 USER_VARIABLE = "VSI_RECIPES"
 
 
 def register() -> None:
-    """Register a Hydra search path plug-in.
+    """Register a Hydra search path plug-in as soon as Hydra is imported: workers never do, and its scan takes time.
 
     Raises:
-        NotADirectoryError: VSI_RECIPES is set and is not a folder.
+        NotADirectoryError: our recipes are not there, or VSI_RECIPES is set and is not a folder.
     """
+    _have_ours(Path(__file__).parent)
+    search_paths(os.environ)
+    on_import("hydra", _register)
+
+
+def _register(_: ModuleType) -> None:
     from hydra.core.config_search_path import ConfigSearchPath
     from hydra.core.plugins import Plugins
     from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -33,6 +42,15 @@ def register() -> None:
                 search_path.append(provider="verl-vsi", path=path)
 
     Plugins.instance().register(VsiSearchPath)
+
+
+def _have_ours(package: Path) -> None:
+    """Without this, Hydra would take `+recipe=x` for a plain key, and verl's defaults would run."""
+    if not (package / "recipes" / "recipe").is_dir():
+        raise NotADirectoryError(
+            f"{package / 'recipes'} is not a folder of recipes; in a checkout it is a symbolic link "
+            "(git config core.symlinks true && git checkout -- verl_vsi)"
+        )
 
 
 def search_paths(env: Mapping[str, str]) -> list[str]:

@@ -85,7 +85,7 @@ def test_the_plug_in_brings_no_heavy_import() -> None:
     assert run.returncode == 0, run.stderr
     brought = set(run.stdout.splitlines()[-1].split())
     assert "verl_vsi" in brought
-    assert brought <= {"verl_vsi", "hydra", "omegaconf", "antlr4"} | set(sys.stdlib_module_names)
+    assert brought <= {"verl_vsi"} | set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,12 @@ def test_the_plug_in_brings_no_heavy_import() -> None:
 def test_a_users_folder_comes_after_ours(folder: str | None, paths: list[str], tmp_path: Path) -> None:
     env = {} if folder is None else {"VSI_RECIPES": folder.format(tmp=tmp_path)}
     assert search_path.search_paths(env) == [path.format(tmp=tmp_path.resolve()) for path in paths]
+
+
+def test_a_checkout_without_symbolic_links_cannot_go_on_without_recipes(tmp_path: Path) -> None:
+    (tmp_path / "recipes").write_text("../recipes")  # what git writes without core.symlinks
+    with pytest.raises(NotADirectoryError, match=r"core\.symlinks true"):
+        search_path._have_ours(tmp_path)
 
 
 def test_a_users_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -60,11 +60,10 @@ def test_without_an_accelerator_all_of_it_acts_and_children_are_told() -> None:
 def test_elsewhere_nothing_of_it_acts(env: dict[str, str]) -> None:
     acts = what_acts(**env)
     assert acts["platform"] != "PlatformCpu"
-    assert acts["shims"] == ["verl_vsi.cpu.choice"]
+    assert acts["shims"] == ["verl_vsi.cpu.choice"], "nothing but the choice itself is imported"
     assert not acts["hidden"]
     for part in ("registered", "process group", "finder", "environment"):
         assert not acts[part], part
-    assert not {engine.MODULE, polling.MODULE} & set(acts["waits for"])
     assert acts["variable"] == env.get("VERL_PLATFORM")
 
 
