@@ -73,13 +73,13 @@ def _run(phase: Phase, log: Path, label: str, console: Console) -> float:
     """Start the command, with retries; returns its wall seconds."""
     log.parent.mkdir(parents=True, exist_ok=True)
     console.print(f"[dim]$ {shlex.join(phase.command)}[/dim]", soft_wrap=True)
-    start = time.monotonic()
+    start, code = time.monotonic(), None
     for attempt in range(phase.retries + 1):
+        if code is not None:
+            console.print(f"[yellow]{label}: ended with status {code}; start {attempt + 1}[/yellow]")
         code = _attempt(phase, log, label, console)
         if code == 0 and phase.output.exists():
             return time.monotonic() - start
-        if attempt < phase.retries:
-            console.print(f"[yellow]{label}: ended with status {code}; once more[/yellow]")
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
     raise PhaseError(
         f"{phase.name} ended with status {code} ({phase.output} is there: {phase.output.exists()}).\n"

@@ -1,0 +1,51 @@
+"""`verl-vsi miniature`: the paper's experiment on this machine, through the real verl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+app = typer.Typer(help="The paper's experiment on this machine, in minutes.", add_completion=False)
+console = Console()
+
+
+@app.callback(invoke_without_command=True, epilog="Example: verl-vsi miniature --folder outputs/miniature")
+def story(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Option(help="Everything lands here; run again to go on.")] = Path(
+        "outputs/miniature"
+    ),
+    seed: Annotated[int, typer.Option(help="Of questions and training; the rooms stay the same.")] = 0,
+    train_rooms: Annotated[int, typer.Option(min=16, help="Rooms to train on.")] = 1500,
+    heldout_rooms: Annotated[int, typer.Option(min=16, help="Rooms to score on.")] = 300,
+    sft_steps: Annotated[int | None, typer.Option(help="Steps of SFT; default: the recipe's.")] = None,
+    vsgrpo_steps: Annotated[int | None, typer.Option(help="Steps of vsGRPO; default: the recipe's.")] = None,
+) -> None:
+    """Render rooms, build rows, train SFT and vsGRPO from the base, score all three on held-out rooms."""
+    if context.invoked_subcommand is not None:
+        return
+    from verl_vsi.miniature.phases import PhaseError
+    from verl_vsi.miniature.story import Story
+    from verl_vsi.miniature.tell import tell
+
+    try:
+        tell(Story(folder.resolve(), seed, train_rooms, heldout_rooms, sft_steps, vsgrpo_steps), console)
+    except PhaseError as error:
+        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        raise SystemExit(1) from error
+
+
+@app.command()
+def base(
+    out: Annotated[Path, typer.Argument(help="The folder to write, an ordinary Hugging Face model.")],
+    seed: Annotated[int, typer.Option(help="Of the pretraining rooms and of the weights.")] = 0,
+) -> None:
+    """Make the base that stands in for Qwen2-VL-Instruct (the package ships one made this way)."""
+    from verl_vsi.miniature.pretrain import make_base
+
+    made = make_base(out.resolve(), seed)
+    console.print_json(data=made)
