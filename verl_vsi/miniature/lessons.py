@@ -14,6 +14,7 @@ from verl_vsi.data_adapters.prompts import MODES, user_text
 from verl_vsi.data_adapters.questions import Quotas, build_questions
 from verl_vsi.data_adapters.rooms import CATEGORIES, Room
 from verl_vsi.data_adapters.tasks import Question
+from verl_vsi.miniature.drills import drills_of
 
 A_ROOM = Quotas(
     per_scene={
@@ -124,3 +125,5 @@ def corpus(rooms: Sequence[Room]) -> Iterator[str]:
                     yield user_text(question.text, question.options, "")
                     yield f" {question.answer} "
             yield thought(room, rng)
+            for text, said in drills_of(room, rng):
+                yield from (text, said)

@@ -1,7 +1,7 @@
 """Stage 2: a category's word, read behind a video, learns to hold how many there are, where, and how large.
 
 Throw-away linear probes read counts, places and sizes from the words' hidden states below the last layer, so that
-the last layer can still carry them to an answer. A regression shows the way to a place much sooner than digits do.
+the last two layers can still carry them to an answer. A regression shows the way to a place much sooner than digits do.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MOST = 6
 """Objects of one category in a room."""
 FARTHEST = 24
 """Tokens between the video and a word, drawn anew each time: in a question it may stand anywhere."""
-READ = -2
-"""The hidden states that probes read: what enters the last layer."""
+READ = -3
+"""The hidden states that probes read: what enters the last layer but one."""
 CENTER, SCALE = torch.tensor([2.6, 2.8, 0.1]), torch.tensor([2.0, 1.5, 0.4])
 ROOM_CENTER, ROOM_SCALE = 1.6, 0.3
 """Middle and spread of places (metres), log longest sides and log room sides, which regressions like near one."""

@@ -1,7 +1,8 @@
 """Make the base: the pretrained miniature that stands in for Qwen2-VL-Instruct, in one call and some minutes.
 
-It learns what things are called (`align`), where and how large they are (`lookup`), and how one answers (`talk`), on
-rooms of its own seed. Nothing is taken away from it afterwards; what it can do by then is measured and recorded.
+It learns what things are called (`align`), where and how large they are (`lookup`), to say so (`drills`), and how
+one answers (`talk`), on rooms of its own seed. Nothing is taken away from it afterwards; what it can do by then is
+measured and recorded.
 """
 
 from __future__ import annotations
@@ -38,90 +39,104 @@ class Schedule:
 
     Args:
         rooms: rooms to learn from.
-        align, look_up, talk: steps of each stage.
+        align, look_up, drill, talk: steps of each stage.
         exam_rooms, exam: rooms and questions a task that the scores are measured on.
     """
 
     rooms: int = 5000
     align: int = 1100
     look_up: int = 1500
-    talk: int = 200
+    drill: int = 1200
+    talk: int = 250
     exam_rooms: int = 250
     exam: int = 100
 
 
-def make_base(out: Path, seed: int = 0, schedule: Schedule | None = None, workers: int = 2) -> dict[str, Any]:
+def make_base(
+    out: Path, seed: int = 0, schedule: Schedule | None = None, workers: int = 2, work: Path | None = None
+) -> dict[str, Any]:
     """Pretrain a base into the Hugging Face folder `out` and return its record, which is also written there.
 
     Args:
         out: the folder; files of an earlier base are replaced.
         seed: of the weights and of every draw; the rooms stay `ROOMS_SEED`'s.
-        schedule: None: `Schedule()`, about seven minutes on two cores.
+        schedule: None: `Schedule()`, about eight minutes on two cores.
         workers: processes that draw rooms.
+        work: keep what each stage leaves here, and go on from it; None: keep nothing.
     """
     from verl_vsi import cpu
 
     cpu.prepare()
-    plan = schedule or Schedule()
     columns = (*Progress.get_default_columns()[:3], MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as progress:
-        return _make(out, seed, plan, workers, progress)
+        return _make(out, seed, schedule or Schedule(), workers, Stages(work and work / f"seed{seed}"), progress)
 
 
-def _make(out: Path, seed: int, plan: Schedule, workers: int, progress: Progress) -> dict[str, Any]:
+def _make(out: Path, seed: int, plan: Schedule, workers: int, stages: Stages, progress: Progress) -> dict[str, Any]:
     from verl_vsi.miniature.album import draw_album
     from verl_vsi.miniature.align import align
+    from verl_vsi.miniature.drills import drill
     from verl_vsi.miniature.lookup import look_up
     from verl_vsi.miniature.scores import examine
     from verl_vsi.miniature.talk import talk
 
-    clock = Clock()
-    album = clock("rooms", lambda: draw_album(ROOMS_SEED, plan.rooms, progress, workers))
+    start = time.monotonic()
+    album = draw_album(ROOMS_SEED, plan.rooms, progress, workers)
+    drawing = round(time.monotonic() - start, 1)
     pupil = _newborn(album.rooms[:TEXT_ROOMS], seed)
-    losses = {
-        "align": clock("align", lambda: align(pupil, album, plan.align, seed, progress)),
-        "look_up": clock("look_up", lambda: look_up(pupil, album, plan.look_up, seed, progress)),
-        "talk": clock("talk", lambda: talk(pupil, album, plan.talk, seed, progress)),
-    }
+    lessons = {"align": align, "look_up": look_up, "drill": drill, "talk": talk}
+    for name, teach in lessons.items():
+        steps = getattr(plan, name)
+        stages.run(name, steps, pupil.model, lambda t=teach, n=steps: t(pupil, album, n, seed, progress))
     _round(pupil.model)
-    exam = draw_album(EXAM_SEED, plan.exam_rooms, progress, workers)
-    scores = clock("exam", lambda: examine(pupil, exam, plan.exam, progress))
     _save(pupil, out)
     record = {
-        "what": "pretrained miniature Qwen2-VL, the base of the story; stands in for Qwen2-VL-Instruct",
+        "what": "the pretrained miniature Qwen2-VL that stands in for Qwen2-VL-Instruct",
         "command": "verl-vsi miniature base",
         "seed": seed,
         "rooms_seed": ROOMS_SEED,
         "exam_seed": EXAM_SEED,
         "schedule": asdict(plan),
-        "seconds": clock.seconds,
-        "losses": {name: round(loss, 4) for name, loss in losses.items()},
+        "seconds": {"rooms": drawing} | {name: done["seconds"] for name, done in stages.done.items()},
+        "losses": {name: done["loss"] for name, done in stages.done.items()},
         "parameters": pupil.model.num_parameters(),
-        "scores": scores,
+        "scores": examine(pupil, draw_album(EXAM_SEED, plan.exam_rooms, progress, workers), plan.exam, progress),
         "sha256": {name: sha256(out / name) for name in ("model.safetensors", "tokenizer.json")},
-        "versions": {name: version(name) for name in ("torch", "transformers", "verl-vsi")},
+        "versions": {name: version(name) for name in ("torch", "transformers")},
     }
     write_text(out / RECORD, json.dumps(record, indent=2) + "\n")
     return record
 
 
+class Stages:
+    """Runs the stages of a pretraining one after the other; those that `work` already holds are read from there."""
+
+    def __init__(self, work: Path | None) -> None:
+        """Nothing has run."""
+        self.work, self.past = work, ""
+        self.done: dict[str, dict[str, float]] = {}
+
+    def run(self, name: str, steps: int, model: Any, teach: Callable[[], float]) -> None:
+        """Do a stage, or put the weights that it once left after the same stages into `model`."""
+        from safetensors.torch import load_file, save_file
+
+        self.past += f"{name}{steps}-"
+        weights = None if self.work is None else self.work / f"{self.past}weights.safetensors"
+        if weights is not None and weights.with_suffix(".json").exists():
+            model.load_state_dict(load_file(weights))
+            self.done[name] = json.loads(weights.with_suffix(".json").read_text())
+            return
+        start = time.monotonic()
+        loss = teach()
+        self.done[name] = {"seconds": round(time.monotonic() - start, 1), "loss": round(loss, 4)}
+        if weights is not None:
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            save_file(model.state_dict(), weights)
+            write_text(weights.with_suffix(".json"), json.dumps(self.done[name]))
+
+
 TEXT_ROOMS = 60
 """Rooms whose questions the tokenizer is learned from."""
-
-
-class Clock:
-    """Runs things and keeps how many seconds each took."""
-
-    def __init__(self) -> None:
-        """Nothing has run."""
-        self.seconds: dict[str, float] = {}
-
-    def __call__(self, name: str, work: Callable[[], Any]) -> Any:
-        """Do `work` and note its time under `name`."""
-        start = time.monotonic()
-        result = work()
-        self.seconds[name] = round(time.monotonic() - start, 1)
-        return result
 
 
 def _newborn(rooms: Sequence[Room], seed: int) -> Pupil:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from verl_vsi.miniature.pupil import Pupil
 
 BATCH = 64
+VIDEO_TYPE = 2
+"""How transformers' `mm_token_type_ids` marks video tokens; without the marks they get the positions of text."""
 LONGEST = 16
 """Tokens of an answer; two words or a number need far fewer."""
 
@@ -104,6 +106,7 @@ def answer(
         with torch.inference_mode():
             made = pupil.model.generate(
                 **inputs,
+                mm_token_type_ids=(inputs["input_ids"] == pupil.model.config.video_token_id) * VIDEO_TYPE,
                 pixel_values_videos=patches(frames[[asked[i].room for i in chosen]]),
                 video_grid_thw=torch.tensor([GRID] * len(chosen)),
                 max_new_tokens=longest,
