@@ -36,8 +36,8 @@ def leaked_scenes(file: str) -> dict[str, str]:
     from verl_vsi.data_adapters.leakage import leak
 
     try:
-        extra = pq.read_table(file, columns=["extra_info.scene_id"])["extra_info"].combine_chunks()
-    except (FileNotFoundError, KeyError, OSError, pyarrow.lib.ArrowInvalid):
+        table = pq.read_table(file, columns=["extra_info.scene_id"])
+    except (OSError, pyarrow.lib.ArrowInvalid):
         return {}
-    names = set(extra.field("scene_id").to_pylist())
+    names = set(table.column(0).to_pylist()) if table.num_columns else set()
     return {name: why for name in sorted(filter(None, names)) if (why := leak(name))}

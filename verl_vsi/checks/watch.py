@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ MODULE = "verl.trainer.ppo.v1.trainer_base"
 CORRELATION = "training/rollout_actor_probs_pearson_corr"
 """verl's correlation of the probabilities that vLLM and the actor give to the same tokens."""
 
-Rows = list[tuple[str, Mapping[str, object]]]
+Rows = Sequence[tuple[str, Mapping[str, object]]]
 
 
 class RolloutMismatchError(RuntimeError):
