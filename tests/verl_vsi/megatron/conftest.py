@@ -1,0 +1,97 @@
+"""Tiny Qwen2-VLs, in transformers and in Megatron, on a CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+os.environ["VERL_PLATFORM"] = "cpu"
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from verl_vsi.megatron.samples import IMAGE, VIDEO, Batch, Shape, hf_model, hf_weights, make_batch
+
+
+@pytest.fixture(scope="session")
+def megatron() -> Iterator[None]:
+    """Megatron's process groups in this process alone."""
+    pytest.importorskip("megatron.core", reason="megatron-core is not installed")
+    import verl  # noqa: F401 - opens our plug-in: shims that torchvision needs on a CPU
+    from megatron.core import parallel_state
+
+    from verl_vsi.megatron.core import without_gpu
+
+    torch.set_num_threads(1)
+    started = not dist.is_initialized()
+    if started:
+        dist.init_process_group("gloo", init_method="tcp://127.0.0.1:0", rank=0, world_size=1)
+    parallel_state.initialize_model_parallel()
+    with without_gpu():
+        yield
+    parallel_state.destroy_model_parallel()
+    if started:
+        dist.destroy_process_group()
+
+
+@pytest.fixture(scope="session")
+def videos() -> Batch:
+    """A video; two videos; no vision; an image and a video: all of other lengths and sizes."""
+    return make_batch(
+        [
+            [5, (VIDEO, (2, 4, 6)), 9],
+            [3, (VIDEO, (1, 4, 4)), 4, (VIDEO, (3, 6, 8)), 6],
+            [11],
+            [2, (IMAGE, (1, 4, 8)), 3, (VIDEO, (2, 4, 4)), 7],
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same model twice, and its weights under the published names."""
+
+    hf: Any
+    megatron: Any
+    weights: dict[str, Tensor]
+
+    def hf_logits(self, batch: Batch) -> Tensor:
+        return self.hf(
+            input_ids=batch.input_ids,
+            attention_mask=batch.keep.long(),
+            mm_token_type_ids=batch.types,
+            **batch.vision,
+        ).logits
+
+    def megatron_logits(self, batch: Batch, **arguments: Any) -> Tensor:
+        return self.megatron(batch.input_ids, attention_mask=batch.keep, **batch.vision, **arguments)
+
+
+@pytest.fixture(scope="session")
+def make_pair(megatron: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
+    """A random model in transformers, and in Megatron with its weights."""
+
+    def make(shape: Shape, *, spec: Any = None, **overrides: Any) -> Pair:
+        from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+
+        from verl_vsi.megatron.core import core_model, load
+
+        hf = hf_model(shape)
+        weights = hf_weights(hf, tmp_path_factory.mktemp("hf"))
+        spec = spec or get_gpt_layer_local_spec(normalization="RMSNorm")
+        model = core_model(hf.config, spec, use_cpu_initialization=True, **overrides)
+        load(model, weights, hf.config)
+        return Pair(hf, model, weights)
+
+    return make
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["untied", "tied"])
+def pair(request: pytest.FixtureRequest, make_pair: Callable[..., Pair]) -> Pair:
+    return make_pair(Shape(tied=request.param))

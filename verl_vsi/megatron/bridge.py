@@ -1,0 +1,95 @@
+"""Qwen2-VL for Megatron-Bridge: config and weights, both ways. Needs Megatron-Bridge; importing it registers it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRegistry
+from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
+from megatron.bridge.models.conversion.param_mapping import (
+    AutoMapping,
+    GatedMLPMapping,
+    MegatronParamMapping,
+    QKVMapping,
+    ReplicatedMapping,
+)
+from transformers import Qwen2VLForConditionalGeneration
+
+from verl_vsi.megatron.model import Qwen2VLModel
+from verl_vsi.megatron.provider import Qwen2VLModelProvider
+from verl_vsi.megatron.weights import TABLE, Kind, Row, missing
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+    from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLTextConfig
+
+
+@MegatronModelBridge.register_bridge(
+    source=Qwen2VLForConditionalGeneration, target=Qwen2VLModel, provider=Qwen2VLModelProvider, model_type="qwen2_vl"
+)
+class Qwen2VLBridge(MegatronModelBridge):
+    """Between Hugging Face's Qwen2-VL and `Qwen2VLModel`."""
+
+    def provider_bridge(self, hf_pretrained: Any) -> Qwen2VLModelProvider:
+        """Provider for a checkpoint."""
+        config: PretrainedConfig = hf_pretrained.config
+        text: Qwen2VLTextConfig = config.text_config
+        settings = self.hf_config_to_provider_kwargs(text) | {
+            "normalization": "RMSNorm",
+            "gated_linear_unit": True,
+            "add_bias_linear": False,
+            "add_qkv_bias": True,
+            "hidden_dropout": 0.0,
+            "apply_rope_fusion": False,
+            "position_embedding_type": "mrope",
+            "mrope_section": mrope_section(text),
+            # the text config has a flag of its own, which is not the checkpoint's
+            "share_embeddings_and_output_weights": config.tie_word_embeddings,
+            "vision_config": config.vision_config,
+            "image_token_id": config.image_token_id,
+            "video_token_id": config.video_token_id,
+        }
+        return Qwen2VLModelProvider(**settings)
+
+    def mapping_registry(self) -> MegatronMappingRegistry:
+        """The table of weights in Megatron-Bridge's terms."""
+        return MegatronMappingRegistry(*(mapping(row) for row in TABLE))
+
+    def build_conversion_tasks(self, hf_pretrained: Any, megatron_model: Any) -> Any:
+        """Megatron-Bridge's, after a look at the checkpoint: it would leave a weight that it misses at random.
+
+        Raises:
+            ValueError: the checkpoint has not the weights, or not under the published names.
+        """
+        source = getattr(getattr(hf_pretrained, "state", None), "source", None)
+        if source is not None:
+            config = hf_pretrained.config
+            tied = config.tie_word_embeddings
+            absent = missing(source.get_all_keys(), config.text_config.num_hidden_layers, tied)
+            if absent:
+                raise ValueError(
+                    f"the checkpoint lacks {len(absent)} weights of Qwen2-VL under their published names, first "
+                    f"{absent[:3]}: write it anew with transformers' save_pretrained"
+                )
+        return super().build_conversion_tasks(hf_pretrained, megatron_model)
+
+
+def mrope_section(text: Qwen2VLTextConfig) -> list[int]:
+    """Rotary frequencies for time, height and width."""
+    # transformers 5, 4
+    parameters = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    if "mrope_section" not in parameters:
+        raise ValueError(f"the checkpoint's config has no mrope_section among its rope parameters: {parameters}")
+    return list(parameters["mrope_section"])
+
+
+def mapping(row: Row) -> MegatronParamMapping:
+    """A row of the table as Megatron-Bridge's mapping."""
+    if row.kind is Kind.QKV:
+        q, k, v = row.huggingface
+        return QKVMapping(megatron_param=row.megatron, q=q, k=k, v=v)
+    if row.kind is Kind.GATED:
+        gate, up = row.huggingface
+        return GatedMLPMapping(megatron_param=row.megatron, gate=gate, up=up)
+    kind = ReplicatedMapping if row.kind is Kind.REPLICATED else AutoMapping
+    return kind(row.megatron, row.huggingface[0])

@@ -1,0 +1,54 @@
+"""From padded rows to one packed row, as Megatron's attention over variable lengths ("thd") wants it.
+
+verl gives a multimodal model padded ids together with the cumulative lengths of the packed batch, because vision
+features are put in while the batch is still padded. So the model packs; the lengths say where each row begins, with
+whatever alignment verl has chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where each token of a padded batch goes in the packed row."""
+
+    source: Tensor
+    """(N,), index of each kept token in the flattened (B * S) batch."""
+    target: Tensor
+    """(N,), its index in the packed row."""
+    length: int
+    """Length of the packed row, alignment included."""
+
+    def __call__(self, padded: Tensor) -> Tensor:
+        """Pack (B, S, ...) into (1, length, ...); places that only align stay zero."""
+        rows = padded.flatten(0, 1)
+        packed = rows.new_zeros(self.length, *rows.shape[1:])
+        return packed.index_copy(0, self.target, rows[self.source]).unsqueeze(0)
+
+
+def packing(keep: Tensor, starts: Tensor) -> Packing:
+    """Say how to pack.
+
+    Args:
+        keep: (B, S), true where a token is no padding.
+        starts: (B + 1,), where each row begins in the packed row, and the packed length
+            (`PackedSeqParams.cu_seqlens_q_padded`).
+
+    Raises:
+        ValueError: a row is longer than the place that it has.
+    """
+    keep = keep.bool()
+    lengths = keep.sum(dim=1)
+    starts = starts.to(keep.device, torch.int64)
+    if len(starts) != len(keep) + 1 or bool((lengths > starts.diff()).any()):
+        raise ValueError(
+            f"rows of {lengths.tolist()} tokens do not fit the packed batch that begins at {starts.tolist()}: "
+            "attention_mask and packed_seq_params come from different batches"
+        )
+    target = starts[:-1, None] + keep.cumsum(dim=1) - 1
+    return Packing(keep.flatten().nonzero().flatten(), target[keep], int(starts[-1]))
