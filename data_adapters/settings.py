@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from verl_vsi.data_adapters.files import inside
@@ -79,9 +80,17 @@ class Settings:
         return inside(self.root, relative)
 
 
-@lru_cache(maxsize=8)
 def open_store(settings: Settings) -> FrameStore:
     """The process's one store for these settings, so that all rollouts of a prompt meet the same mapped array."""
+    with _lock:  # lru_cache alone lets threads that ask at once make one each
+        return _store(settings)
+
+
+_lock = Lock()
+
+
+@lru_cache(maxsize=8)
+def _store(settings: Settings) -> FrameStore:
     return FrameStore(settings.store, settings.frames, settings.on_error, settings.timeout, settings.root)
 
 

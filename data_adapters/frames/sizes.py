@@ -68,4 +68,4 @@ def resize(image: Image, height: int, width: int) -> Image:
     resized = torch.nn.functional.interpolate(
         pixels, size=(height, width), mode="bicubic", align_corners=False, antialias=True
     )
-    return resized.clamp(0, 255).round().to(torch.uint8)[0].permute(1, 2, 0).contiguous().numpy()
+    return resized.clamp_(0, 255).round_().to(torch.uint8)[0].permute(1, 2, 0).contiguous().numpy()

@@ -57,6 +57,7 @@ class FrameStore:
         self._checksums = Checksums(self.root / "videos", Path(data_root or self.root.parent).absolute())
         self._quarantine = Quarantine(self.root / "quarantine" / spec.key, on_error == "quarantine")
         self._open: OrderedDict[str, Frames] = OrderedDict()
+        self._turns: dict[Path, Lock] = {}
         self._lock = Lock()
 
     def frames(self, video: Path) -> Frames:
@@ -67,11 +68,12 @@ class FrameStore:
             OSError: the store can't be written.
         """
         video = Path(video).absolute()
-        key = self._key(video)
-        if (frames := self._held(key)) is None:
-            frames = arrays.read(self._path(key)) or self._make(video, key)
-            self._hold(key, frames)
-        return frames
+        with self._turn(video):  # rollouts of one prompt ask at once: the first reads, the others find
+            key = self._key(video)
+            if (frames := self._held(key)) is None:
+                frames = arrays.read(self._path(key)) or self._make(video, key)
+                self._hold(key, frames)
+            return frames
 
     def info(self, video: Path) -> FrameInfo:
         """Grid, tokens and the rest without touching a pixel: from the index, else from the video's container.
@@ -119,6 +121,10 @@ class FrameStore:
 
     def _path(self, key: str) -> Path:
         return self.root / self.spec.key / key
+
+    def _turn(self, video: Path) -> Lock:
+        with self._lock:
+            return self._turns.setdefault(video, Lock())
 
     def _held(self, key: str) -> Frames | None:
         with self._lock:

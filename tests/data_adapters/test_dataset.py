@@ -105,14 +105,19 @@ def test_frames_come_at_the_size_the_processor_keeps(make: Make, processor: Any)
     assert torch.equal(kept["pixel_values_videos"], resized["pixel_values_videos"])
 
 
-def test_fourteen_rollouts_share_one_array(make: Make) -> None:
-    dataset = make([{}])
+def test_fourteen_rollouts_at_once_decode_once_and_share_one_array(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from verl_vsi.data_adapters.frames import pyav
+
+    dataset, decodes, whole = make([{}]), [], pyav.pick
+    monkeypatch.setattr(pyav, "pick", lambda *args: decodes.append(args) or whole(*args))
     messages = dataset[0]["raw_prompt"]
-    pointers = {
-        VsiDataset._process_multi_modal_info(messages, 14, dataset.config)[1][0][0].data_ptr()  # pyright: ignore
-        for _ in range(14)
-    }
-    assert len(pointers) == 1
+
+    async def rollouts() -> list[Any]:
+        ask = VsiDataset.process_multi_modal_info
+        return await asyncio.gather(*(ask(messages, 14, dataset.config) for _ in range(14)))
+
+    pointers = {videos[0][0].data_ptr() for _, videos, _ in asyncio.run(rollouts())}
+    assert (len(decodes), len(pointers)) == (1, 1)
 
 
 def test_the_prompt_is_question_options_and_the_modes_prompt(make: Make) -> None:
