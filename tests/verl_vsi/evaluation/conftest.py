@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,8 @@ class FakeEndpoint:
                 for name, value in ({"Content-Type": "application/json"} | headers).items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(text.encode())
+                with suppress(BrokenPipeError):  # a client that gave up
+                    self.wfile.write(text.encode())
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -154,3 +156,33 @@ def endpoint() -> Iterator[Callable[[Answer], FakeEndpoint]]:
     yield start
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def make_result() -> Callable[..., Any]:
+    """A result of two questions of each type; `answers` by task, right where none are given."""
+    from verl_vsi.evaluation.journal import Reply
+    from verl_vsi.evaluation.protocol import protocol
+    from verl_vsi.evaluation.result import ROW_LABEL, make_result
+    from verl_vsi.evaluation.taskset import TASK_SETS
+
+    def make(
+        answers: dict[str, list[str]] | None = None,
+        *,
+        tasks: str = "vsibench",
+        only: list[str] | None = None,
+        table_row: str = "",
+        preset: str = "official",
+        **labels: Any,
+    ) -> Any:
+        chosen = only or TASKS
+        items = [make_item(2 * i + j, task) for i, task in enumerate(chosen) for j in range(2)]
+        texts = {i.index: i.truth for i in items}
+        for task, given in (answers or {}).items():
+            texts |= dict(zip([i.index for i in items if i.task == task], given, strict=False))
+        replies = {index: Reply(index, "ok", text) for index, text in texts.items()}
+        about = {"name": "ours", "model": "m", "condition": "normal", "set": "test", "data": {"sha256": "abc"}}
+        about |= labels | ({ROW_LABEL: table_row} if table_row else {})
+        return make_result(items, replies, protocol(preset), TASK_SETS[tasks], about)
+
+    return make

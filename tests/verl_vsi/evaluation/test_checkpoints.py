@@ -1,0 +1,147 @@
+"""verl's own checkpoint manager and merger on a LoRA run's model: what is served is what was trained."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from verl_vsi.evaluation.checkpoints import ADAPTER, CheckpointError, as_served, find_shards, fold_adapter
+
+BASE = Path(str(files("verl_vsi.miniature"))) / "base"
+QUIET = Console(file=io.StringIO())
+
+TRAIN = """
+import os, sys
+os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": sys.argv[3]}
+import verl, torch
+torch.distributed.init_process_group("cpu:gloo")
+from omegaconf import OmegaConf
+from peft import LoraConfig, get_peft_model
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from verl.utils.checkpoint.fsdp_checkpoint_manager import FSDPCheckpointManager
+base, out = sys.argv[1:3]
+torch.manual_seed(0)
+model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32)
+config = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", exclude_modules=".*visual.*", task_type="CAUSAL_LM")
+model = get_peft_model(model, config)
+for name, parameter in model.named_parameters():
+    if "lora_B" in name:  # as after training: no longer zero
+        torch.nn.init.normal_(parameter, std=0.05)
+ids = torch.arange(20, 60)[None]
+with torch.no_grad():
+    torch.save(model(input_ids=ids).logits, out + "/trainer.pt")
+fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+optimizer = torch.optim.AdamW(model.parameters())
+contents = OmegaConf.create({"save_contents": ["model", "extra"], "load_contents": ["model", "extra"]})
+processor = AutoProcessor.from_pretrained(base)
+manager = FSDPCheckpointManager(model, optimizer, None, processor, contents)
+manager.save_checkpoint(out + "/run/global_step_3/actor", global_step=3)
+open(out + "/run/latest_checkpointed_iteration.txt", "w").write("3")
+"""
+
+LOGITS = """
+import sys
+from verl_vsi import cpu
+cpu.prepare()
+import torch
+from transformers import AutoModelForImageTextToText
+logits = [
+    AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)(input_ids=torch.arange(20, 60)[None]).logits
+    for folder in sys.argv[2:]
+]
+trained = torch.load(sys.argv[1])
+print(*[float((trained - other).detach().abs().max()) for other in logits])
+"""
+
+
+def python(code: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that trained an adapter; trainer.pt lies beside it."""
+    for needed in ("verl", "peft", "transformers"):
+        pytest.importorskip(needed)
+    import socket
+
+    folder = tmp_path_factory.mktemp("lora")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = str(s.getsockname()[1])
+    python(TRAIN, str(BASE), str(folder), port)
+    return folder / "run"
+
+
+def test_a_lora_checkpoint_is_served_as_trained_and_not_as_the_base(run: Path) -> None:
+    folded = as_served(str(run), fold=True, console=QUIET)
+    merged = run / "global_step_3" / "actor_merged"
+    off_folded, off_merged, off_base = map(
+        float, python(LOGITS, str(run.parent / "trainer.pt"), folded.model, str(merged), str(BASE)).split()
+    )
+    assert off_folded < 1e-4  # float32 arithmetic in another order
+    assert off_base > 0.1
+    assert off_merged == pytest.approx(off_base)  # why the merger alone is not enough
+    assert not folded.adapters
+
+    served = as_served(str(run), fold=False, console=QUIET)  # merged once, found again
+    assert served.model == str(merged)
+    assert served.adapters == {"lora": str(merged / ADAPTER)}
+    assert (Path(folded.model) / "chat_template.jinja").exists()
+
+
+def test_a_checkpoint_saved_anew_is_merged_anew(run: Path) -> None:
+    first = Path(as_served(str(run), fold=True, console=QUIET).model)
+    stamp = (first / "config.json").stat().st_mtime_ns
+    assert Path(as_served(str(run), fold=True, console=QUIET).model) == first
+    assert (first / "config.json").stat().st_mtime_ns == stamp
+    (run / "global_step_3" / "actor" / "model_world_size_1_rank_0.pt").touch()
+    as_served(str(run), fold=True, console=QUIET)
+    assert (first / "config.json").stat().st_mtime_ns > stamp
+
+
+def test_a_whole_model_in_the_checkpoint_is_taken_without_unpickling(tmp_path: Path) -> None:
+    shards = tmp_path / "global_step_5" / "actor"
+    (shards / "huggingface").mkdir(parents=True)
+    (shards / "fsdp_config.json").write_text("{}")
+    (shards / "huggingface" / "model.safetensors").write_bytes(b"x")
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("5")
+    assert as_served(str(tmp_path), fold=True, console=QUIET).model == str(shards / "huggingface")
+
+
+@pytest.mark.parametrize("place", ["", "actor", "model"])
+def test_shards_are_found_where_verls_trainers_put_them(tmp_path: Path, place: str) -> None:
+    shards = tmp_path / place
+    shards.mkdir(exist_ok=True)
+    (shards / "fsdp_config.json").write_text("{}")
+    assert find_shards(tmp_path) == shards
+
+
+def test_model_folders_and_hub_names_are_left_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert as_served(str(tmp_path), fold=True, console=QUIET).model == str(tmp_path)
+    assert as_served("Qwen/Qwen2-VL-2B-Instruct", fold=True, console=QUIET).model == "Qwen/Qwen2-VL-2B-Instruct"
+
+
+def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="neither a model folder"):
+        as_served(str(tmp_path), fold=True, console=QUIET)
+
+
+def test_an_adapter_of_unknown_scale_is_refused(tmp_path: Path) -> None:
+    """verl's merger writes lora_alpha 0 where lora_train_meta.json is missing: folding would change nothing."""
+    (tmp_path / ADAPTER).mkdir()
+    (tmp_path / ADAPTER / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 0}))
+    with pytest.raises(CheckpointError, match="lora_alpha is 0"):
+        fold_adapter(tmp_path, QUIET)
