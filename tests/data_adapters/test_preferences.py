@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from verl_vsi.data_adapters.preferences import FACTORS, offered, rejected_answer, wrong_number
 
+Row = dict[str, Any]
+WHICH = "Which of these objects (sink, pillow, bed, guitar)is the closest to the bicycle?"
+
 
 def row(
     truth: str, kind: str, question: str = "What?", options: tuple[str, ...] = (), index: int = 0
