@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from verl_vsi.rollout.stored import KEY, StoredVideo, patches
+
 Tower = Callable[[Tensor, Tensor], Tensor]
 """Patches (patches, channels), grids (items, 3) -> features (tokens, hidden)."""
 
@@ -124,14 +126,21 @@ class Media:
         return 0.0 * tower(patches, grid).mean()
 
 
-def items_of(inputs: Mapping[str, Any] | None) -> list[Item]:
-    """A row's videos and images, from the output of its processor (`multi_modal_inputs` in verl's batches)."""
+def items_of(inputs: Mapping[str, Any] | None, processor: Any = None) -> list[Item]:
+    """A row's videos and images, from `multi_modal_inputs` in verl's batches.
+
+    These are the output of the model's processor; or, in place of a video's patches, its name in the frame store, and
+    then `processor` makes the patches when they are asked for.
+    """
     items = []
     for kind, (patches_key, grids_key) in KINDS.items():
         grids = (inputs or {}).get(grids_key)
         if grids is None or not inputs:
             continue
         grids = torch.as_tensor(grids)
+        if kind == "video" and KEY in inputs:
+            items += [_stored(stored, grid, processor) for stored, grid in zip(inputs[KEY], grids, strict=True)]
+            continue
         parts = inputs[patches_key].split(grids.prod(-1).tolist())
         items += [_item(kind, tuple(grid.tolist()), part) for grid, part in zip(grids, parts, strict=True)]
     return items
@@ -139,6 +148,10 @@ def items_of(inputs: Mapping[str, Any] | None) -> list[Item]:
 
 def _item(kind: str, grid: tuple[int, ...], patches: Tensor) -> Item:
     return Item(kind, (kind, grid, digest(patches)), grid, lambda: patches)
+
+
+def _stored(stored: StoredVideo, grid: Tensor, processor: Any) -> Item:
+    return Item("video", stored, tuple(grid.tolist()), lambda: patches(stored, processor))
 
 
 def digest(tensor: Tensor) -> bytes:

@@ -13,12 +13,14 @@ from verl_vsi.compat.on_import import on_import
 
 ENGINE_MODULE = "verl.workers.engine.fsdp.transformer_impl"
 TRAINER_MODULE = "verl.trainer.ppo.v1.trainer_sync"
+AGENT_LOOP_MODULE = "verl.experimental.agent_loop.single_turn_agent_loop"
 
 
 def register() -> None:
     """Wait for verl's modules; import nothing now."""
     on_import(ENGINE_MODULE, _register_engine)
     on_import(TRAINER_MODULE, _register_trainer)
+    on_import(AGENT_LOOP_MODULE, _register_agent_loop)
 
 
 def _register_engine(_: Any) -> None:
@@ -27,3 +29,7 @@ def _register_engine(_: Any) -> None:
 
 def _register_trainer(_: Any) -> None:
     import_module("verl_vsi.engine.trainer")
+
+
+def _register_agent_loop(_: Any) -> None:
+    import_module("verl_vsi.rollout.single_turn")

@@ -31,6 +31,7 @@ from verl_vsi.engine.names import VENDOR
 from verl_vsi.engine.options import Options, take_options
 from verl_vsi.engine.plan import Plan, make_plan, rows_of
 from verl_vsi.engine.support import why_stock_batch, why_stock_engine
+from verl_vsi.rollout.stored import KEY, with_pixels
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
@@ -101,7 +102,7 @@ class SharedPassesEngine(_Stock):
 
     def forward_step(self, micro_batch: TensorDict, loss_function: Any, forward_only: bool) -> Any:
         """As verl's: (loss, {"model_output", "loss", "metrics"}) of one micro-batch."""
-        stock = functools.partial(super().forward_step, micro_batch, loss_function, forward_only)
+        stock = functools.partial(self._stock_step, micro_batch, loss_function, forward_only)
         if self._why_stock_for(micro_batch) is not None:
             return stock()
         shared = functools.partial(self._shared_step, micro_batch, loss_function, forward_only)
@@ -115,6 +116,16 @@ class SharedPassesEngine(_Stock):
     def _gradient_sync_context(self, *, is_last_micro_batch: bool) -> Any:
         # A shadow compares the gradients of each micro-batch, so each has to be reduced.
         return super()._gradient_sync_context(is_last_micro_batch=is_last_micro_batch or self.options.shadow)
+
+    def _stock_step(self, micro_batch: TensorDict, loss_function: Any, forward_only: bool) -> Any:
+        """verl's own, with the pixels of stored videos put in."""
+        rows = tu.get(micro_batch, "multi_modal_inputs") or []
+        if any(KEY in (row or {}) for row in rows):
+            processor = self.model_config.get_processor()
+            micro_batch = micro_batch.copy()
+            filled = [with_pixels(row or {}, processor) for row in rows]
+            tu.assign_non_tensor_stack(micro_batch, "multi_modal_inputs", filled)
+        return super().forward_step(micro_batch, loss_function, forward_only)
 
     def _shared_step(self, micro_batch: TensorDict, loss_function: Any, forward_only: bool) -> Any:
         micro_batch = micro_batch.to(get_device_id())
@@ -155,9 +166,9 @@ class SharedPassesEngine(_Stock):
     def _media(self, micro_batch: TensorDict, plan: Plan) -> Media:
         inputs = micro_batch["multi_modal_inputs"] if "multi_modal_inputs" in micro_batch.keys() else None  # noqa: SIM118
         shown = [inputs[group[0]] for group in plan.groups] if inputs is not None else []
-        vision = self._taught.config.vision_config
+        vision, processor = self._taught.config.vision_config, self.model_config.get_processor()
         return Media(
-            items=[item for row in shown for item in items_of(getattr(row, "data", row))],
+            items=[item for row in shown for item in items_of(getattr(row, "data", row), processor)],
             channels=vision.in_channels * vision.temporal_patch_size * vision.patch_size**2,
             device=plan.ids.device,
             cache=self.feature_cache if self._tower_is_frozen() else None,

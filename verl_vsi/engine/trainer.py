@@ -7,7 +7,6 @@ trainer presents itself as that.
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
@@ -16,7 +15,8 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from verl_vsi.engine import on_policy
 from verl_vsi.engine.balance import cut_groups, whole_groups
-from verl_vsi.engine.names import TRAINER, VENDOR
+from verl_vsi.engine.choice import why_stock_run
+from verl_vsi.engine.names import TRAINER
 
 logger = logging.getLogger(__name__)
 
@@ -72,16 +72,6 @@ class SharedPassesTrainer(PPOTrainerSync):
         if "actor/entropy_loss" in metrics:
             metrics.setdefault("actor/entropy", metrics["actor/entropy_loss"])
         return batch
-
-
-def why_stock_run(config: DictConfig) -> str | None:
-    """What about a run asks for verl's own engine; None where its workers take the shared passes."""
-    strategy = config.actor_rollout_ref.actor.strategy
-    if strategy != "fsdp2":
-        return f"shared passes are built on FSDP2, and actor_rollout_ref.actor.strategy={strategy}"
-    if os.environ.get("VERL_ENGINE_VENDOR") != VENDOR:
-        return f"VERL_ENGINE_VENDOR is not {VENDOR} in Ray's runtime environment"
-    return None
 
 
 def old_is_current(config: DictConfig) -> bool:

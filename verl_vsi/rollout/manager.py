@@ -1,0 +1,79 @@
+"""verl's agent loop manager and worker, for questions that are prepared once and scored where they are answered.
+
+`actor_rollout_ref.rollout.agent.agent_loop_manager_class=verl_vsi.rollout.manager.GroupManager`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from tensordict import TensorDict
+from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
+from verl.protocol import DataProto
+from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
+from verl.utils.profiler import simple_timer
+
+from verl_vsi.rollout import single_turn
+
+_actor: Any = AgentLoopWorkerTQ
+_Worker: Any = _actor.__ray_metadata__.modified_class
+
+
+class GroupWorker(_Worker):
+    """Takes a question's processed inputs from its preparation, and scores answers without asking another process."""
+
+    _scorer: RewardLoopWorker | None = None
+
+    def _compute_multi_modal_inputs(self, output: Any, input_ids: torch.Tensor) -> dict[str, Any]:
+        question = (output.multi_modal_data or {}).get(single_turn.PREPARED)
+        return super()._compute_multi_modal_inputs(output, input_ids) if question is None else dict(question.inputs)
+
+    async def _compute_score(self, outputs: list[Any], kwargs: dict[str, Any]) -> None:
+        if self.reward_loop_worker_handles is None or self.config.reward.reward_model.enable or len(outputs) > 1:
+            await super()._compute_score(outputs, kwargs=kwargs)
+            return
+        timing: dict[str, float] = {}
+        with simple_timer("compute_score", timing):
+            result = await self._local_scorer().compute_score(_to_score(outputs[0], kwargs))
+        outputs[0].reward_score = result["reward_score"]
+        outputs[0].extra_fields["reward_extra_info"] = result["reward_extra_info"]
+        outputs[0].metrics.compute_score = timing["compute_score"]
+
+    def _local_scorer(self) -> RewardLoopWorker:
+        if self._scorer is None:
+            self._scorer = RewardLoopWorker(self.config)
+        return self._scorer
+
+
+def _to_score(output: Any, kwargs: dict[str, Any]) -> DataProto:
+    """An answer as verl's reward managers take it."""
+    prompt, answer = (torch.tensor([ids], dtype=torch.int64) for ids in (output.prompt_ids, output.response_ids))
+    ids = torch.cat((prompt, answer), dim=1)
+    tensors = {"prompts": prompt, "responses": answer, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    about = {
+        "__num_turns__": output.num_turns,
+        "tool_extra_fields": output.extra_fields,
+        "prompt_len": len(output.prompt_ids),
+        "response_len": len(output.response_ids),
+    }
+    return DataProto(
+        TensorDict(tensors, batch_size=1), {key: _one(value) for key, value in {**kwargs, **about}.items()}
+    )
+
+
+def _one(value: Any) -> np.ndarray:
+    array = np.empty(1, dtype=object)
+    array[0] = value
+    return array
+
+
+class GroupManager(AgentLoopManagerTQ):
+    """verl's manager over `GroupWorker`s."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As verl's."""
+        super().__init__(*args, **kwargs)
+        self.agent_loop_workers_class = ray.remote(GroupWorker)

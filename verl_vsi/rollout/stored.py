@@ -1,0 +1,55 @@
+"""A video by name: what travels to the trainer instead of its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from verl_vsi.data_adapters.settings import Settings, open_store
+
+if TYPE_CHECKING:
+    import torch
+
+KEY = "vsi_videos"
+"""Where a row's `multi_modal_inputs` hold their `StoredVideo`s, beside `video_grid_thw`."""
+
+_PREPARED = 8
+"""Videos whose patches a process keeps: a group's passes follow each other."""
+
+
+@dataclass(frozen=True)
+class StoredVideo:
+    """A video of the frame store, readable in any process that sees the store's folder."""
+
+    settings: Settings
+    video: str
+    """Relative to the data root, as rows name it."""
+
+    def frames(self) -> torch.Tensor:
+        """(T, 3, H, W) uint8, mapped from the store."""
+        return open_store(self.settings).frames(self.settings.video(self.video)).tensor()
+
+
+def names_in(messages: list[dict[str, Any]]) -> list[str]:
+    """The videos that messages in structured form name, in order."""
+    parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
+    return [part["video"] for part in parts if part.get("type") == "video"]
+
+
+@lru_cache(maxsize=_PREPARED)
+def patches(stored: StoredVideo, processor: Any) -> torch.Tensor:
+    """Patches (t*h*w, channels) float32 as the model's own processor makes them."""
+    output = processor.video_processor(videos=[stored.frames()], do_sample_frames=False, return_tensors="pt")
+    return output["pixel_values_videos"]
+
+
+def with_pixels(inputs: Mapping[str, Any], processor: Any) -> dict[str, Any]:
+    """A row's `multi_modal_inputs` as verl's own engine wants them."""
+    import torch
+
+    plain = {key: value for key, value in inputs.items() if key != KEY}
+    if inputs.get(KEY):
+        plain["pixel_values_videos"] = torch.cat([patches(stored, processor) for stored in inputs[KEY]])
+    return plain
