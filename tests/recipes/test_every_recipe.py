@@ -15,7 +15,7 @@ from verl_vsi.recipe_tools import Composer, catalogue
 WHERE = catalogue.folders()
 NAMES = {recipe.name: recipe.trainer for recipe in catalogue.recipes(WHERE)}
 GRPO = sorted(name for name, trainer in NAMES.items() if trainer == "verl.trainer.main_ppo")
-SFT = sorted(name for name, trainer in NAMES.items() if trainer == "verl.trainer.sft_trainer")
+SFT = sorted(name for name, trainer in NAMES.items() if trainer in ("verl.trainer.sft_trainer", "verl_vsi.dpo"))
 
 MODES, BACKENDS, HARDWARE, ABLATIONS, PASSES = (
     catalogue.options(group, WHERE) for group in ("mode", "backend", "hardware", "ablation", "passes")

@@ -17,8 +17,10 @@ from verl_vsi.checks.problem import Problem, explain
 
 PPO = "verl.trainer.main_ppo"
 SFT = "verl.trainer.sft_trainer"
-COMMANDS = {PPO: f"python -m {PPO}", SFT: f"torchrun --standalone --nproc_per_node=1 -m {SFT}"}
-"""How each trainer is started; for SFT, a process for each GPU."""
+DPO = "verl_vsi.dpo"
+_TORCHRUN = "torchrun --standalone --nproc_per_node=1 -m"
+COMMANDS = {PPO: f"python -m {PPO}", SFT: f"{_TORCHRUN} {SFT}", DPO: f"{_TORCHRUN} {DPO}"}
+"""How each trainer is started; under torchrun, a process for each GPU."""
 
 _GROUP = "recipe"
 
@@ -41,7 +43,7 @@ def refuse_wrong_trainer(folders: Sequence[Path]) -> None:
 def running_module() -> str:
     """The module that ``python -m`` runs; empty where there is none."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return spec.name if spec else ""
+    return spec.name.removesuffix(".__main__") if spec else ""
 
 
 def wrong_trainer(module: str, arguments: Sequence[str], folders: Sequence[Path]) -> Problem | None:

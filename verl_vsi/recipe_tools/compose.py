@@ -11,11 +11,11 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.checks.schema import engine_choices
-from verl_vsi.checks.trainer import PPO, SFT
+from verl_vsi.checks.trainer import DPO, PPO, SFT
 from verl_vsi.recipe_tools.catalogue import Recipe, find_recipe, folders
 
-CONFIGS = {PPO: "ppo_trainer", SFT: "sft_trainer_engine"}
-"""verl's primary config of each trainer."""
+CONFIGS = {PPO: "ppo_trainer", SFT: "sft_trainer_engine", DPO: "sft_trainer_engine"}
+"""verl's primary config of each trainer; DPO runs over SFT's."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+
+from verl_vsi.dpo.reference import identity, load, save
+
+
+def test_saved_numbers_come_back_for_the_same_run_only(tmp_path: Path) -> None:
+    path, log_probs = tmp_path / "train.safetensors", torch.tensor([[-1.0, -2.0], [-3.0, -4.0]])
+    assert load(path, "a") is None
+    save(path, log_probs, "a")
+    assert load(path, "a") is not None
+    assert torch.equal(load(path, "a"), log_probs)  # pyright: ignore
+    assert load(path, "b") is None
+
+
+def test_identity_follows_what_the_numbers_depend_on() -> None:
+    config = OmegaConf.create(
+        {
+            "vsi": {"model": "m", "seed": 1, "mode": {"name": "think"}, "frames": {"nframes": 4}, "dpo": {"beta": 0.1}},
+            "data": {"train_files": "a.parquet", "val_files": None},
+        }
+    )
+    first = identity(config, 10)
+    config.vsi.dpo.beta = 0.2
+    assert identity(config, 10) == first
+    assert identity(config, 11) != first
+    config.vsi.model = "n"
+    assert identity(config, 10) != first
