@@ -95,7 +95,7 @@ def _closest(a: KDTree, b: KDTree) -> float:
     guess = many.query(few.data[::20])[0].min()
     beyond = np.maximum(0, np.maximum(few.data - many.maxes, many.mins - few.data))
     near = few.data[(beyond**2).sum(axis=1) <= guess**2]
-    return float(min(guess, many.query(near)[0].min(initial=np.inf)))
+    return float(min(guess, many.query(near, distance_upper_bound=guess)[0].min(initial=np.inf)))
 
 
 @lru_cache(maxsize=2)
