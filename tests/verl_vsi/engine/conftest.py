@@ -86,6 +86,11 @@ EngineMaker = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def make_engine(group: None, model_path: Path) -> EngineMaker:
+    """Build verl's engine (`vendor=""`) or ours."""
+    return engine_maker(model_path)
+
+
+def engine_maker(model_path: Path) -> EngineMaker:
     """Build verl's engine (`vendor=""`) or ours, initialised: FSDP2, float32."""
 
     def make(vendor: str = "vsi_shared", *, options: dict[str, Any] | None = None, **model: Any) -> Any:
