@@ -23,6 +23,7 @@ IN_VERL = (
     "verl_vsi.cpu.platform",
     "verl_vsi.cpu.engine",
     "verl_vsi.cpu.polling",
+    "verl_vsi.cpu.leftovers",
     "verl_vsi.compat.cpu_process_group",
 )
 """What verl asks of a platform."""

@@ -13,6 +13,8 @@ from verl_vsi.doctor.check import Check
 GIB = 1 << 30
 ENOUGH_SHARED_MEMORY = 1 * GIB
 """Ray's object store and vLLM's queues; a container has 64 MB unless told otherwise."""
+LEAST_SHARED_MEMORY = 256 << 20
+"""vLLM refuses to start with less."""
 MUCH_LEFT_BEHIND = 100 << 20
 
 
@@ -60,7 +62,8 @@ def shared_memory(folder: Path = Path("/dev/shm")) -> Iterator[Check]:
     total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
     detail = f"{free / GIB:.1f} GiB free of {total / GIB:.1f}"
     if free < ENOUGH_SHARED_MEMORY:
-        yield Check("shared memory", "warn", detail, "in a container: docker run --shm-size=8g (or --ipc=host)")
+        status = "fail" if free < LEAST_SHARED_MEMORY else "warn"
+        yield Check("shared memory", status, detail, "in a container: docker run --shm-size=8g (or --ipc=host)")
     else:
         yield Check("shared memory", "ok", detail)
     left = sum(file.stat().st_blocks * 512 for file in folder.glob("psm_*"))

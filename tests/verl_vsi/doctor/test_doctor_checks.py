@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -114,6 +115,15 @@ def test_segments_that_runs_left_behind_are_counted(tmp_path: Path, monkeypatch:
     left = list(shared_memory(tmp_path))[-1]
     assert left.status == "warn"
     assert left.remedy.endswith(f"rm {tmp_path}/psm_*")
+
+
+@pytest.mark.parametrize(("blocks", "status"), [(64, "fail"), (512, "warn"), (8192, "ok")], ids=str)
+def test_too_little_shared_memory_fails_before_vllm_does(
+    blocks: int, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = SimpleNamespace(f_blocks=blocks, f_bavail=blocks, f_frsize=1 << 20)
+    monkeypatch.setattr("verl_vsi.doctor.machine.os.statvfs", lambda folder: space)
+    assert statuses(shared_memory(tmp_path)) == [status]
 
 
 def test_a_machine_without_that_folder_is_not_asked(tmp_path: Path) -> None:
