@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,17 @@ from torch import Tensor
 from verl_vsi.megatron.samples import IMAGE, VIDEO, Batch, Shape, hf_model, hf_weights, make_batch
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shims() -> None:
+    """verl opens our plug-in, which brings what torchvision needs on a CPU; without verl nothing needs it."""
+    with suppress(ImportError):
+        import verl  # noqa: F401
+
+
 @pytest.fixture(scope="session")
 def megatron() -> Iterator[None]:
     """Megatron's process groups in this process alone."""
     pytest.importorskip("megatron.core", reason="megatron-core is not installed")
-    import verl  # noqa: F401 - opens our plug-in: shims that torchvision needs on a CPU
     from megatron.core import parallel_state
 
     from verl_vsi.megatron.core import without_gpu
