@@ -47,7 +47,7 @@ class Schedule:
     align: int = 1100
     look_up: int = 1500
     drill: int = 1200
-    talk: int = 250
+    talk: int = 450
     exam_rooms: int = 250
     exam: int = 100
 
@@ -60,7 +60,7 @@ def make_base(
     Args:
         out: the folder; files of an earlier base are replaced.
         seed: of the weights and of every draw; the rooms stay `ROOMS_SEED`'s.
-        schedule: None: `Schedule()`, about eight minutes on two cores.
+        schedule: None: `Schedule()`, some nine minutes on two idle cores.
         workers: processes that draw rooms.
         work: keep what each stage leaves here, and go on from it; None: keep nothing.
     """
