@@ -141,13 +141,31 @@ def test_a_wrong_call_says_what_to_do_and_writes_nothing(tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def _children(pid: int) -> list[int]:
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes in /proc")
 def test_a_killed_rendering_goes_on_to_the_same_files(tmp_path: Path):
     command = [sys.executable, "-m", "verl_vsi.cli", "data", "rooms", str(tmp_path / "cut"), "--split", "train"]
     process = subprocess.Popen([*command, "--count", "60", "--seed", "9"], stdout=subprocess.DEVNULL)
     while process.poll() is None and len(list(tmp_path.glob("cut/rooms/*.mp4"))) < 8:
         time.sleep(0.02)
+    workers = _children(process.pid)
+    assert len(workers) >= 2
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    deadline = time.monotonic() + 20
+    while any(map(_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_alive, workers))  # none waits for work for ever
     assert not (tmp_path / "cut" / "rooms" / "train.scenes.jsonl").exists()
     for folder in ("cut", "whole"):
         render_split(tmp_path / folder, "train", 60, 9, workers=1, quiet=True)
