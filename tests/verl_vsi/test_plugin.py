@@ -19,7 +19,7 @@ sys.modules["verl_vsi.cpu.choice"] = None  # any import of it raises
 
 def python(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=120
+        [sys.executable, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=240
     )
 
 

