@@ -89,6 +89,5 @@ def _job(row: PublishedRow, name: str, model: str, task: Task, out: Path) -> Job
 
 
 def _why(name: str) -> str:
-    if name == "dpo":
-        return "no DPO checkpoint is given (--given dpo=...); verl has no DPO trainer, any model folder will do"
-    return f"no model is given for it (--given {name}=...)"
+    recipe = f"; train one with +recipe={name.split('-')[0]}_..." if name != "base" else ""
+    return f"no model is given for it (--given {name}=...){recipe}"

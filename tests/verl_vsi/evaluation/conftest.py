@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,20 +28,19 @@ NUMBERS = {
 def make_item(index: int, task: str, truth: str | None = None, *, options: tuple[str, ...] = (), **other: Any) -> Item:
     kind: Kind = "number" if task in NUMBERS else "choice"
     options = options or (() if kind == "number" else ("A. chair", "B. sofa", "C. table", "D. lamp"))
-    about = {
-        "kind": kind,
-        "scene_id": f"scene{index % 5}",
-        "video": f"rooms/scene{index % 5}",
-        "question": f"question {index}?",
-    }
-    return Item(
+    scene = f"scene{index % 5}"
+    item = Item(
         index=index,
         data_source=f"vsibench/{task}",
         task=task,
+        kind=kind,
+        scene_id=scene,
+        question=f"question {index}?",
         options=options,
         truth=truth if truth is not None else NUMBERS.get(task, "A"),
-        **(about | other),
+        video=f"rooms/{scene}",
     )
+    return replace(item, **other)
 
 
 @pytest.fixture(name="make_item")

@@ -60,8 +60,8 @@ def test_a_task_of_two_data_sources_counts_once() -> None:
 
 def test_tensorboard_is_read_where_there_is_no_file(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     writer = EventFileWriter(str(tmp_path / "tensorboard"))

@@ -106,7 +106,8 @@ def same_as_transformers(bench: Path, answers: list[dict[str, Any]]) -> None:
 
     how = protocol("official", frames={"nframes": 4, "min_pixels": 12544, "max_pixels": 12544})
     store = FrameStore(bench / "frames", how.frames, data_root=bench)
-    processor, model = AutoProcessor.from_pretrained(BASE), AutoModelForImageTextToText.from_pretrained(BASE).float()
+    processor: Any = AutoProcessor.from_pretrained(BASE)
+    model: Any = AutoModelForImageTextToText.from_pretrained(BASE).float()
     items = {item.index: item for item in read_set(bench / "rows.parquet").items}
     same = []
     for answer in answers:

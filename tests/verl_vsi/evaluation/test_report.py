@@ -92,7 +92,7 @@ def test_table_2_runs_what_is_given_and_says_what_is_missing(task: Task, tmp_pat
         "2B vsGRPO-V vanilla",
     }
     assert "--given sft=" in made.missing["2B SFT vanilla"]
-    assert "no DPO trainer" in made.missing["2B DPO vanilla"]
+    assert "+recipe=vsgrpo_" in made.missing["2B vsGRPO-V vanilla"]
 
 
 def test_table_1_asks_the_base_in_three_modes_each_with_its_own_budget(task: Task, tmp_path: Path) -> None:
