@@ -9,7 +9,11 @@ from pathlib import Path
 
 from verl_vsi.doctor.check import Check
 
-CONFIGS = {"verl.trainer.main_ppo": "ppo_trainer", "verl.trainer.sft_trainer": "sft_trainer_engine"}
+CONFIGS = {
+    "verl.trainer.main_ppo": "ppo_trainer",
+    "verl.trainer.sft_trainer": "sft_trainer_engine",
+    "verl_vsi.dpo": "sft_trainer_engine",
+}
 """A trainer's module, and verl's config that it starts from."""
 
 
