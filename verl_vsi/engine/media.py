@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from verl_vsi.rollout.stored import KEY, StoredVideo, patches
+from verl_vsi.rollout.stored import KEY, patches
 
 Tower = Callable[[Tensor, Tensor], Tensor]
 """Patches (patches, channels), grids (items, 3) -> features (tokens, hidden)."""
@@ -139,7 +139,7 @@ def items_of(inputs: Mapping[str, Any] | None, processor: Any = None) -> list[It
             continue
         grids = torch.as_tensor(grids)
         if kind == "video" and KEY in inputs:
-            items += [_stored(stored, grid, processor) for stored, grid in zip(inputs[KEY], grids, strict=True)]
+            items += [_stored(text, grid, processor) for text, grid in zip(inputs[KEY], grids, strict=True)]
             continue
         parts = inputs[patches_key].split(grids.prod(-1).tolist())
         items += [_item(kind, tuple(grid.tolist()), part) for grid, part in zip(grids, parts, strict=True)]
@@ -150,8 +150,8 @@ def _item(kind: str, grid: tuple[int, ...], patches: Tensor) -> Item:
     return Item(kind, (kind, grid, digest(patches)), grid, lambda: patches)
 
 
-def _stored(stored: StoredVideo, grid: Tensor, processor: Any) -> Item:
-    return Item("video", stored, tuple(grid.tolist()), lambda: patches(stored, processor))
+def _stored(text: str, grid: Tensor, processor: Any) -> Item:
+    return Item("video", text, tuple(grid.tolist()), lambda: patches(text, processor))
 
 
 def digest(tensor: Tensor) -> bytes:

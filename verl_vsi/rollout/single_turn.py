@@ -98,7 +98,7 @@ class GroupSingleTurn(SingleTurnAgentLoop):
         inputs.pop("attention_mask", None)
         if videos and not self._get_mm_processor_kwargs() and why_stock_run(self.config) is None:
             settings = Settings.from_config(self.data_config.get("vsi"))
-            inputs[KEY] = [StoredVideo(settings, name) for name in names_in(messages)]
+            inputs[KEY] = [StoredVideo(settings, name).text for name in names_in(messages)]
             del inputs["pixel_values_videos"]
         return PreparedQuestion(ids, {"image_data": images, "video_data": ray.put(videos) if videos else None}, inputs)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from verl_vsi.data_adapters.frames import FrameSpec
 from verl_vsi.data_adapters.settings import Settings, open_store
 
 if TYPE_CHECKING:
     import torch
 
 KEY = "vsi_videos"
-"""Where a row's `multi_modal_inputs` hold their `StoredVideo`s, beside `video_grid_thw`."""
+"""Where a row's `multi_modal_inputs` hold the texts of its `StoredVideo`s, beside `video_grid_thw`."""
 
 _PREPARED = 8
 """Videos whose patches a process keeps: a group's passes follow each other."""
@@ -27,6 +30,20 @@ class StoredVideo:
     video: str
     """Relative to the data root, as rows name it."""
 
+    @property
+    def text(self) -> str:
+        """One line that says it all: TransferQueue turns other objects into dictionaries."""
+        settings = asdict(self.settings) | {"root": str(self.settings.root), "store": str(self.settings.store)}
+        return json.dumps({"video": self.video, "settings": settings}, sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> StoredVideo:
+        """Read `text` again."""
+        node = json.loads(text)
+        given = node["settings"]
+        paths = {name: Path(given[name]) for name in ("root", "store")}
+        return cls(Settings(**{**given, **paths, "frames": FrameSpec(**given["frames"])}), node["video"])
+
     def frames(self) -> torch.Tensor:
         """(T, 3, H, W) uint8, mapped from the store."""
         return open_store(self.settings).frames(self.settings.video(self.video)).tensor()
@@ -39,9 +56,10 @@ def names_in(messages: list[dict[str, Any]]) -> list[str]:
 
 
 @lru_cache(maxsize=_PREPARED)
-def patches(stored: StoredVideo, processor: Any) -> torch.Tensor:
-    """Patches (t*h*w, channels) float32 as the model's own processor makes them."""
-    output = processor.video_processor(videos=[stored.frames()], do_sample_frames=False, return_tensors="pt")
+def patches(text: str, processor: Any) -> torch.Tensor:
+    """Patches (t*h*w, channels) float32 as the model's own processor makes them, of the `StoredVideo` with this text."""
+    frames = StoredVideo.from_text(text).frames()
+    output = processor.video_processor(videos=[frames], do_sample_frames=False, return_tensors="pt")
     return output["pixel_values_videos"]
 
 
@@ -51,5 +69,5 @@ def with_pixels(inputs: Mapping[str, Any], processor: Any) -> dict[str, Any]:
 
     plain = {key: value for key, value in inputs.items() if key != KEY}
     if inputs.get(KEY):
-        plain["pixel_values_videos"] = torch.cat([patches(stored, processor) for stored in inputs[KEY]])
+        plain["pixel_values_videos"] = torch.cat([patches(text, processor) for text in inputs[KEY]])
     return plain
