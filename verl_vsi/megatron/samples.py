@@ -30,6 +30,7 @@ class Shape:
     vision_layers: int = 2
     vision_width: int = 32
     vision_heads: int = 2
+    vision_ratio: int = 2
     tied: bool = False
     vocabulary: int = VOCABULARY
 
@@ -44,8 +45,13 @@ SHAPE_2B = Shape(96, 160, 28, 12, 2, vision_layers=32, vision_width=64, vision_h
 SHAPE_7B = Shape(224, 256, 28, 28, 4, vision_layers=32, vision_width=64, vision_heads=16, tied=False)
 
 
-def hf_model(shape: Shape, *, seed: int = 0) -> Qwen2VLForConditionalGeneration:
-    """A random Qwen2-VL of transformers, sharp enough that a wrong attention shows."""
+def hf_model(shape: Shape, *, sharp: bool = True) -> Qwen2VLForConditionalGeneration:
+    """A random Qwen2-VL of transformers.
+
+    Args:
+        shape: its proportions.
+        sharp: with larger weights than at initialisation, so that a wrong attention shows in a small model.
+    """
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
     config = Qwen2VLConfig(
@@ -55,7 +61,7 @@ def hf_model(shape: Shape, *, seed: int = 0) -> Qwen2VLForConditionalGeneration:
             "embed_dim": shape.vision_width,
             "hidden_size": shape.hidden,
             "num_heads": shape.vision_heads,
-            "mlp_ratio": 2,
+            "mlp_ratio": shape.vision_ratio,
             "patch_size": 14,
             "spatial_merge_size": 2,
             "temporal_patch_size": 2,
@@ -68,8 +74,12 @@ def hf_model(shape: Shape, *, seed: int = 0) -> Qwen2VLForConditionalGeneration:
         tie_word_embeddings=shape.tied,
         architectures=["Qwen2VLForConditionalGeneration"],
     )
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     model = Qwen2VLForConditionalGeneration(config)
+    return _sharpened(model) if sharp else model
+
+
+def _sharpened(model: Qwen2VLForConditionalGeneration) -> Qwen2VLForConditionalGeneration:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 1:  # norms and biases, which are all ones and zeros

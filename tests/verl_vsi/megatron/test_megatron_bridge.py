@@ -38,7 +38,7 @@ class EmptyClass(type):
 
 
 class EmptyModule(ModuleType):
-    __path__ = ()
+    __path__ = []  # noqa: RUF012
     __version__ = "2.8.0"
 
     def __getattr__(self, name: str) -> Any:
@@ -49,8 +49,11 @@ class EmptyModule(ModuleType):
 
 def stand_in_for_transformer_engine() -> None:
     # megatron-core first, so that it finds no TransformerEngine and takes its own layers
-    import megatron.core.extensions.transformer_engine
+    import megatron.core.extensions.transformer_engine as extensions
     import megatron.core.models.gpt.gpt_layer_specs  # noqa: F401
+
+    for name in [name for name in dir(extensions) if name.startswith("TE") and getattr(extensions, name) is None]:
+        setattr(extensions, name, EmptyClass(name, (), {}))  # classes that nothing is an instance of
 
     for name in ("", ".pytorch", ".common", ".common.recipe", "_torch"):
         module = EmptyModule(f"transformer_engine{name}")

@@ -37,15 +37,15 @@ def packed_spec() -> Any:
             rows = pairwise(starts)
             return torch.cat([attend(query[a:b], key[a:b], value[a:b]) for a, b in rows])
 
-    spec = get_gpt_layer_local_spec(normalization="RMSNorm")
+    spec: Any = get_gpt_layer_local_spec(normalization="RMSNorm")
     spec.submodules.self_attention.submodules.core_attention = PackedAttention
     return spec
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Causal attention of one row, (tokens, heads, width) each."""
-    heads_first = [part.transpose(0, 1) for part in (query, key, value)]
-    out = torch.nn.functional.scaled_dot_product_attention(*heads_first, is_causal=True, enable_gqa=True)
+    query, key, value = (part.transpose(0, 1) for part in (query, key, value))
+    out = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
     return out.transpose(0, 1).flatten(1)
 
 
@@ -65,7 +65,7 @@ def verl_logits(pair: Any, nested: Tensor, vision: dict[str, Tensor], data_forma
     from verl.models.mcore.model_forward import gptmodel_forward_model_engine
 
     with torch.no_grad():
-        logits = gptmodel_forward_model_engine(
+        logits: Any = gptmodel_forward_model_engine(
             pair.megatron, nested, vision, vision_model=True, pad_token_id=PAD, data_format=data_format, **options
         )
     return list(logits.unbind())
