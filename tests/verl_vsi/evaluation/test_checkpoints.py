@@ -86,6 +86,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.e2e
 def test_a_lora_checkpoint_is_served_as_trained_and_not_as_the_base(run: Path) -> None:
     folded = as_served(str(run), fold=True, console=QUIET)
     merged = run / "global_step_3" / "actor_merged"
@@ -103,6 +104,7 @@ def test_a_lora_checkpoint_is_served_as_trained_and_not_as_the_base(run: Path) -
     assert (Path(folded.model) / "chat_template.jinja").exists()
 
 
+@pytest.mark.e2e
 def test_a_checkpoint_saved_anew_is_merged_anew(run: Path) -> None:
     first = Path(as_served(str(run), fold=True, console=QUIET).model)
     stamp = (first / "config.json").stat().st_mtime_ns
