@@ -126,15 +126,14 @@ def _spec(
 
 def _recipe_frames(recipe: str) -> dict[str, Any]:
     """`vsi.frames` of a recipe, composed as the trainer would compose it."""
-    import verl  # noqa: F401  (opens the plug-in, which puts the recipes on Hydra's search path)
-    from hydra import compose, initialize_config_module
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    base = "sft_trainer_engine" if recipe.startswith("sft") else "ppo_trainer"
+    from verl_vsi.recipe_tools.compose import composer
+
     try:
-        with initialize_config_module("verl.trainer.config", version_base=None):
-            config = compose(base, overrides=[f"+recipe={recipe}", "vsi.frames.store=null"])
+        with composer() as composing:
+            config = composing.recipe([recipe, "vsi.frames.store=null"])
     except HydraException as error:
         raise ValueError(f"recipe {recipe} does not compose: {error}; `verl-vsi recipes list` names them") from error
     return dict(OmegaConf.to_container(config.vsi.frames, resolve=True))  # pyright: ignore

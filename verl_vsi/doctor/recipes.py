@@ -9,13 +9,6 @@ from pathlib import Path
 
 from verl_vsi.doctor.check import Check
 
-CONFIGS = {
-    "verl.trainer.main_ppo": "ppo_trainer",
-    "verl.trainer.sft_trainer": "sft_trainer_engine",
-    "verl_vsi.dpo": "sft_trainer_engine",
-}
-"""A trainer's module, and verl's config that it starts from."""
-
 
 def compositions() -> Iterator[Check]:
     """Compose each recipe as its trainer would; ours and those under VSI_RECIPES."""
@@ -41,6 +34,7 @@ def composes(name: str, folder: Path) -> str | None:
     from hydra.core.global_hydra import GlobalHydra
 
     from verl_vsi.checks.trainer import recipe_trainer
+    from verl_vsi.recipe_tools.compose import CONFIGS
     from verl_vsi.search_path import recipe_folders
 
     trainer = recipe_trainer(name, [folder, *recipe_folders(os.environ)])
