@@ -57,7 +57,7 @@ def names_in(messages: list[dict[str, Any]]) -> list[str]:
 
 @lru_cache(maxsize=_PREPARED)
 def patches(text: str, processor: Any) -> torch.Tensor:
-    """Patches (t*h*w, channels) float32 as the model's own processor makes them, of the `StoredVideo` with this text."""
+    """Patches (t*h*w, channels) float32, as the model's processor makes them, of the `StoredVideo` with this text."""
     frames = StoredVideo.from_text(text).frames()
     output = processor.video_processor(videos=[frames], do_sample_frames=False, return_tensors="pt")
     return output["pixel_values_videos"]
