@@ -1,8 +1,10 @@
 """The bridge class itself, where Megatron-Bridge can be imported: Python 3.12, no GPU needed.
 
     python3.12 -m venv bridge && . bridge/bin/activate
-    pip install --no-deps -r requirements of README, 'Megatron' (megatron-bridge, megatron-core)
-    pytest -m slow tests/verl_vsi/megatron/test_megatron_bridge.py
+    pip install --no-deps megatron-bridge==0.5.1 megatron-core==0.18.2
+    pip install torch==2.11.0 torchvision transformers==5.8.1 datasets accelerate diffusers peft einops tensorboard \\
+        regex hydra-core nvidia-modelopt mistral-common pytest pytest-timeout typer rich
+    PYTHONPATH=. python -m pytest -m slow tests/verl_vsi/megatron/test_megatron_bridge.py
 
 Megatron-Bridge imports TransformerEngine at its top, which needs a GPU. Where it is not installed, an empty module
 stands in for it, and megatron-core's local layers are used; Megatron-Bridge's own code is the real one.
