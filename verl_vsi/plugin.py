@@ -37,6 +37,7 @@ REGISTRATIONS = (
     Registration("the watch over training", "verl_vsi.checks.watch"),
     Registration("the CPU platform", "verl_vsi.cpu"),
     Registration("shared training passes", "verl_vsi.engine.register"),
+    Registration("Qwen2-VL on Megatron", "verl_vsi.megatron.register"),
     Registration("work-around: sequences of one length", "verl_vsi.compat.uniform_position_ids"),
     Registration("work-around: pixels sent twice", "verl_vsi.compat.sglang_payload"),
 )

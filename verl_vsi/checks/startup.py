@@ -12,6 +12,7 @@ from verl_vsi.checks.leakage import check_leakage
 from verl_vsi.checks.problem import Problem
 from verl_vsi.checks.resume import check_resume
 from verl_vsi.checks.settings import check_budget, check_lora, check_megatron, check_rewards
+from verl_vsi.megatron import NOT_RUN_ON_A_GPU
 from verl_vsi.resolvers import has_flash_attn
 
 Check = Callable[[DictConfig], Iterable[Problem]]
@@ -42,6 +43,8 @@ def problems(config: DictConfig, checks: Sequence[Check] = CHECKS) -> list[Probl
 
 def remarks(config: DictConfig) -> Iterator[str]:
     """What a user should know and need not act on."""
+    if config.vsi.backend == "megatron":
+        yield NOT_RUN_ON_A_GPU
     if kl := statement(config):
         yield kl
     frames = config.vsi.frames

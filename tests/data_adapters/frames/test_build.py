@@ -127,7 +127,9 @@ def test_a_killed_build_is_completed_identically_by_the_next(root: Path, write_v
     assert arrays(root) == expected
 
 
-def test_an_interrupted_build_goes_on_and_cleans_up(root: Path) -> None:
+def test_an_interrupted_build_goes_on_and_cleans_up(root: Path, write_video: WriteVideo) -> None:
+    for i in range(4, 84):  # enough that the build is still at it when the first array is seen
+        write_video(root / "rooms" / f"{i}.mp4", seed=i)
     victim = command(root)
     while not list((root / "frames").rglob("*.npy")) and victim.poll() is None:
         time.sleep(0.005)

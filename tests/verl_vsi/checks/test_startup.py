@@ -222,3 +222,9 @@ def test_all_problems_are_shown_at_once() -> None:
         "2. b is wrong",
         "   -> mend b",
     ]
+
+
+@pytest.mark.parametrize(("backend", "first"), [("megatron", True), ("fsdp2", False)])
+def test_the_first_line_says_what_has_not_run_on_a_gpu(compose: Composer, backend: str, first: bool) -> None:
+    lines = list(remarks(compose.recipe(f"vsgrpo_7b backend={backend}")))
+    assert ("have not been run yet" in lines[0]) is first

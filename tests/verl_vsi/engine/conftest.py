@@ -18,6 +18,19 @@ import torch.distributed as dist
 from verl_vsi.engine.samples import EOS, IMAGE, VIDEO, VISION_END, VISION_START, VOCABULARY
 
 
+@pytest.fixture(scope="module", autouse=True)
+def untouched_transformers() -> Iterator[None]:
+    """verl replaces forwards of transformers' classes for the whole process: other tests want them as they were."""
+    import verl  # noqa: F401 - opens our plug-in: shims that torchvision needs on a CPU
+    from transformers.models.qwen2_vl import modeling_qwen2_vl as module
+
+    classes = (module.Qwen2VLModel, module.Qwen2VLForConditionalGeneration, module.Qwen2VLAttention)
+    forwards = [vars(c)["forward"] for c in classes]
+    yield
+    for patched, forward in zip(classes, forwards, strict=True):
+        patched.forward = forward
+
+
 @pytest.fixture(scope="session")
 def group() -> Iterator[None]:
     """A process group of this process alone."""
