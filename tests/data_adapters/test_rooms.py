@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from verl_vsi.data_adapters.mp4 import encode_mp4
 from verl_vsi.data_adapters.records import from_record, read_scenes, to_record, write_scenes
 from verl_vsi.data_adapters.rooms import CATEGORIES, SIDE, draw, labels, make_room, render, render_split
 from verl_vsi.data_adapters.rooms.layout import NAMES, Room
 from verl_vsi.data_adapters.rooms.render import FOCAL, cameras
 from verl_vsi.data_adapters.rooms.split import scenes_file
-from verl_vsi.data_adapters.mp4 import encode_mp4
 
 
 def _one_box() -> Room:

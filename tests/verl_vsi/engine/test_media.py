@@ -63,10 +63,9 @@ def test_a_text_shows_nothing_but_calls_the_tower(row: dict[str, Tensor]) -> Non
 
 def test_a_known_video_is_not_shown_again() -> None:
     tower, cache = Tower(), FeatureCache(10**6)
-    for _ in range(3):
-        features = media([video(1)], cache=cache).features(tower)
+    features = [media([video(1)], cache=cache).features(tower) for _ in range(3)]
     assert len(tower.shown) == 1
-    assert not features.video[0].requires_grad
+    assert not features[-1].video[0].requires_grad
 
 
 def test_ranks_call_the_tower_together() -> None:

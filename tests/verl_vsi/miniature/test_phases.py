@@ -23,8 +23,8 @@ APPEND = "open({out!r}, 'a').write('x')"
 
 
 def test_a_done_phase_is_not_run_again(tmp_path: Path) -> None:
-    for _ in range(2):
-        seconds = run_phases([phase(tmp_path, APPEND)], tmp_path, quiet())
+    run_phases([phase(tmp_path, APPEND)], tmp_path, quiet())
+    seconds = run_phases([phase(tmp_path, APPEND)], tmp_path, quiet())
     assert (tmp_path / "out.txt").read_text() == "x"
     assert seconds["step"] >= 0
 

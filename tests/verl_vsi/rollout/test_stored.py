@@ -35,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def processor() -> Any:
     """Qwen2-VL's own, for videos only."""
     import verl  # noqa: F401 - opens our plug-in: shims that torchvision needs on a CPU
-    from transformers import Qwen2VLVideoProcessor
+    from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
     class Processor:
         video_processor = Qwen2VLVideoProcessor(min_pixels=SIDE * SIDE, max_pixels=SIDE * SIDE)
