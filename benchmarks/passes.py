@@ -4,7 +4,8 @@
     python benchmarks/passes.py --device cuda --shape 2b           # a GPU, bfloat16, random weights
 
 One micro-batch of n rollouts on one video (1,024 video tokens, 200 text tokens): verl's own engine, ours, and ours with
-the vision tower frozen. On a CPU, CPU seconds of one thread; on a GPU, seconds. Results go to benchmarks/results/.
+the vision tower frozen. On a CPU, CPU seconds of one thread; on a GPU, seconds. Results go to benchmarks/results/ as
+they come; the same command goes on with an interrupted run.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ GRID = (8, 16, 32)
 """Patches of the video: 8 times 2 frames of 224x448 pixels, 1,024 tokens."""
 TEXT = 200
 KINDS = ("stock", "shared", "frozen")
+RATE = "matrix_flops_per_second"
 PASSES = ("forward", "update")
 """`forward`: old and reference log-probabilities. `update`: forward and backward."""
 
@@ -45,13 +47,34 @@ def main() -> None:
     start(options.device)
     from passes_show import draw, show  # pyright: ignore[reportMissingImports]
 
-    rows = list(measure_all(options))
-    name = f"passes_{options.device}_{options.shape}"
-    record = {"about": about(options), "rows": rows}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    path = RESULTS / f"passes_{options.device}_{options.shape}.json"
+    record = resume(path, about(options))
+    for row in measure_all(options, record["rows"]):
+        record["rows"].append(row)
+        path.write_text(json.dumps(record, indent=1) + "\n")
     show(record)
-    draw(record, RESULTS / f"{name}.png")
+    draw(record, path.with_suffix(".png"))
+
+
+def resume(path: Path, now: dict[str, Any]) -> dict[str, Any]:
+    """What an interrupted run of today, on the same machine and versions, has measured already."""
+    RESULTS.mkdir(exist_ok=True)
+    if path.exists():
+        before = json.loads(path.read_text())
+        if {**before["about"], RATE: 0} == {**now, RATE: 0}:
+            return {**before, "rows": complete(before["rows"])}
+    return {"about": now, "rows": []}
+
+
+def complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the cases of which all passes are there."""
+    done = {case_of(row) for row in rows if row["pass"] == PASSES[-1]}
+    return [row for row in rows if case_of(row) in done]
+
+
+def case_of(row: dict[str, Any]) -> tuple[int, int, str]:
+    """Answer length, number of rollouts, engine."""
+    return row["answer"], row["n"], row["kind"]
 
 
 def start(device: str) -> None:
@@ -77,7 +100,7 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
         "dtype": "float32" if options.device == "cpu" else "bfloat16",
         "video_tokens": GRID[0] * GRID[1] * GRID[2] // 4,
         "text_tokens": TEXT,
-        "matrix_flops_per_second": matrix_rate(options.device),
+        RATE: matrix_rate(options.device),
         "versions": {package: version(package) for package in ("verl-vsi", "verl", "torch", "transformers")},
         "date": time.strftime("%Y-%m-%d"),
     }
@@ -91,33 +114,52 @@ def matrix_rate(device: str) -> float:
     return 2 * side**3 / seconds
 
 
-def measure_all(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A row for each number of rollouts, answer length, engine and pass."""
-    from passes_setup import SHAPES, make_engine, save_model  # pyright: ignore[reportMissingImports]
+def measure_all(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A row for each answer length, number of rollouts, engine and pass that is not there yet."""
+    from passes_setup import SHAPES, save_model  # pyright: ignore[reportMissingImports]
     from rich.progress import track
 
     from verl_vsi.engine.samples import Question, make_batch
 
     shape = SHAPES[options.shape]
-    folder = save_model(shape, torch.float32 if options.device == "cpu" else torch.bfloat16)
-    for kind in KINDS:
-        engine = make_engine(folder, options.device, shared=kind != "stock", frozen=kind == "frozen")
-        cases = [(n, length) for length in options.answers for n in options.n]
-        for n, length in track(cases, description=kind):
-            batch = make_batch([Question([length] * n, text=TEXT, grids=(GRID,))], calculate_entropy=False)
-            for name in PASSES:
-                repeats = 1 if kind == "stock" else options.repeats
-                warm = kind == "frozen" or options.device == "cuda"
-                yield {
-                    "kind": kind,
-                    "pass": name,
-                    "n": n,
-                    "answer": length,
-                    **measure(engine, batch, name, repeats, options.device, warm=warm),
-                    "floor": floor(shape, kind, name, n, length),
-                }
-        del engine
-        gc.collect()
+    engines = Engines(save_model(shape, torch.float32 if options.device == "cpu" else torch.bfloat16), options.device)
+    there = set(map(case_of, done))
+    todo = [case for case in cases(options) if case not in there]
+    for length, n, kind in track(todo, description="passes"):
+        batch = make_batch([Question([length] * n, text=TEXT, grids=(GRID,))], calculate_entropy=False)
+        for name in PASSES:
+            repeats = 1 if kind == "stock" else options.repeats
+            warm = kind == "frozen" or options.device == "cuda"
+            case = {"kind": kind, "pass": name, "n": n, "answer": length}
+            measured = measure(engines.get(kind), batch, name, repeats, options.device, warm=warm)
+            yield {**case, **measured, "floor": floor(shape, kind, name, n, length)}
+
+
+def cases(options: argparse.Namespace) -> list[tuple[int, int, str]]:
+    """On a CPU the engines take turns, so that all meet the same load; on a GPU each has the memory for itself."""
+    every = [(length, n, kind) for length in options.answers for n in options.n for kind in KINDS]
+    return every if options.device == "cpu" else sorted(every, key=lambda case: KINDS.index(case[2]))
+
+
+class Engines:
+    """Engines by kind: all of them on a CPU, one at a time on a GPU."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        """Engines over the model in `folder`."""
+        self.folder, self.device = folder, device
+        self._made: dict[str, Any] = {}
+
+    def get(self, kind: str) -> Any:
+        """The engine, made when it is asked for."""
+        from passes_setup import make_engine  # pyright: ignore[reportMissingImports]
+
+        if kind not in self._made:
+            if self.device == "cuda":
+                self._made.clear()
+                gc.collect()
+            shared, frozen = kind != "stock", kind == "frozen"
+            self._made[kind] = make_engine(self.folder, self.device, shared=shared, frozen=frozen)
+        return self._made[kind]
 
 
 def floor(shape: Any, kind: str, name: str, n: int, length: int) -> float:
