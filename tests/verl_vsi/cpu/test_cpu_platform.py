@@ -75,6 +75,18 @@ def test_a_variable_that_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> 
     assert os.environ["TORCHDYNAMO_DISABLE"] == "0"
 
 
+@pytest.mark.parametrize(("accelerator", "stays"), [(None, False), ("/dev/nvidia0", True)])
+def test_an_empty_list_of_gpus_is_dropped_where_there_is_no_gpu_to_hide(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str | None, stays: bool
+) -> None:
+    from verl_vsi.cpu import environment
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(environment, "find_accelerator", lambda _: accelerator)
+    environment.register()
+    assert ("CUDA_VISIBLE_DEVICES" in os.environ) is stays
+
+
 @pytest.mark.parametrize(
     ("argv", "told"), [(["main_ppo", "+recipe=vsgrpo_7b"], True), (["main_ppo"], False)], ids=["recipe", "no recipe"]
 )

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 os.environ["VERL_PLATFORM"] = "cpu"
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import torch
 import torch.distributed as dist
