@@ -25,14 +25,14 @@ def in_processes(work: Callable[[T], R], things: Sequence[T], workers: int, chun
     if workers <= 1 or len(things) <= chunk:
         yield from map(work, things)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         try:
             yield from pool.map(work, things, chunksize=chunk)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A worker whose parent was killed would wait for work for ever: end it."""
     parent = parent_process()
     assert parent is not None, "only workers end with their parent"

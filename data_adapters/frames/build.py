@@ -14,6 +14,7 @@ from typing import Literal
 
 from verl_vsi.data_adapters.frames.errors import FrameError
 from verl_vsi.data_adapters.frames.store import FrameStore
+from verl_vsi.data_adapters.parallel import end_with_parent
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 Status = Literal["built", "found", "missing", "failed"]
@@ -124,6 +125,7 @@ def _enter(open_store: Callable[[], FrameStore]) -> None:
     Ctrl-C reaches the whole group of processes; workers finish the video at hand and the builder stops them.
     """
     global _store
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
     _store = open_store()

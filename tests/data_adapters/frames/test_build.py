@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,34 @@ def test_an_interrupted_build_goes_on_and_cleans_up(root: Path) -> None:
     assert victim.returncode != 0
     assert run("build", root, "--workers", "1")[0] == 0
     assert not list((root / "frames" / SPEC.key).glob(".*"))
+
+
+def alive(group: int) -> list[int]:
+    """Processes of a process group that are not only waiting to be reaped."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            state, _, member = stat.read_text().rpartition(")")[2].split()[:3]
+            found += [int(stat.parent.name)] if int(member) == group and state != "Z" else []
+    return found
+
+
+def test_workers_end_with_a_killed_builder(root: Path) -> None:
+    run("build", root, "--workers", "1")
+    folder = root / "frames" / SPEC.key
+    held = min(folder.glob("*.npy")).with_suffix(".lock")
+    for path in folder.iterdir():
+        path.unlink()
+    with FileLock(held):  # a worker waits for this video, and must not wait on without its builder
+        victim = command(root)
+        while not list(folder.glob("*.npy")) and victim.poll() is None:
+            time.sleep(0.005)
+        victim.kill()
+        victim.communicate(timeout=60)
+        deadline = time.monotonic() + 30
+        while alive(victim.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not alive(victim.pid)
 
 
 def test_the_commands_defaults_are_the_recipes() -> None:
