@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from verl_vsi.checks.files import check_model, check_root, check_rows
 from verl_vsi.checks.kl import statement
 from verl_vsi.checks.leakage import check_leakage
+from verl_vsi.checks.platform import check_platform
 from verl_vsi.checks.problem import Problem
 from verl_vsi.checks.resume import check_resume
 from verl_vsi.checks.settings import check_budget, check_lora, check_megatron, check_rewards
@@ -21,6 +22,7 @@ CHECKS: tuple[Check, ...] = (
     check_root,
     check_rows,
     check_model,
+    check_platform,
     check_megatron,
     check_budget,
     check_lora,

@@ -28,10 +28,14 @@ IN_VERL = (
 )
 """What verl asks of a platform."""
 
+CHOSEN: list[Choice] = []
+"""What `register` chose in this process; the start-up checks hold it against the composed config."""
+
 
 def register() -> Choice:
     """Choose; if it is the CPU, register all of it, and let child processes (Ray, vLLM) choose the same."""
     choice = choose(Surroundings.here())
+    CHOSEN.append(choice)
     if choice.cpu:
         os.environ[PLATFORM_VARIABLE] = "cpu"
         _register(IN_ANY_PROCESS + IN_VERL)

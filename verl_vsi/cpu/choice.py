@@ -34,6 +34,10 @@ DRIVER_FILES = (
 TOOLS = ("nvidia-smi", "rocm-smi", "npu-smi")
 
 
+NEW_CLUSTER = (None, "", "null", "local")
+"""Ray addresses that make a cluster of this machine alone (where none is running on it)."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What the choice looks at; a test injects its own."""
@@ -58,13 +62,15 @@ class Choice:
     why: str
     unsure: bool = False
     """No accelerator is here, yet one may be elsewhere in the cluster: a person has to say."""
+    asked: bool = False
+    """A person, or the process that started this one, has said."""
 
 
 def choose(here: Surroundings) -> Choice:
     """VERL_PLATFORM decides; without it, the CPU where no accelerator and no cluster is in sight."""
     asked = here.env.get(PLATFORM_VARIABLE, "").strip().lower()
     if asked:
-        return Choice(asked == "cpu", f"{PLATFORM_VARIABLE}={asked}")
+        return Choice(asked == "cpu", f"{PLATFORM_VARIABLE}={asked}", asked=True)
     accelerator = find_accelerator(here)
     if accelerator:
         return Choice(False, f"there is an accelerator ({accelerator})")
@@ -99,11 +105,11 @@ def _torch_device(torch: Any) -> str | None:
 def find_cluster(here: Surroundings) -> str | None:
     """The first sign that Ray will not be a new one on this machine."""
     address = here.env.get("RAY_ADDRESS", "").strip()
-    if address not in ("", "local"):
+    if address not in NEW_CLUSTER:
         return f"RAY_ADDRESS={address}"
     for argument in here.argv:
         key, _, value = argument.partition("=")
-        if key.endswith("ray_init.address") and value not in ("", "null", "local"):
+        if key.endswith("ray_init.address") and value not in NEW_CLUSTER:
             return argument
     if "RAY_RAYLET_PID" in here.env:
         return f"a Ray worker started without {PLATFORM_VARIABLE}"
