@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from verl_vsi.evaluation.endpoint import Endpoint
-    from verl_vsi.evaluation.run import Task
+    from verl_vsi.evaluation.paper_tables import Plan
     from verl_vsi.evaluation.session import ServerOptions
 
 app = typer.Typer(help="Score a model on VSI-Bench or on rows of your own.", add_completion=False)
@@ -29,8 +30,10 @@ def evaluate(
         Path | None, typer.Option(help="Data root that the rows' videos lie under.", envvar="VSI_ROOT")
     ] = None,
     store: Annotated[Path | None, typer.Option(help="Frame store; default: frames/ under the root.")] = None,
-    preset: Annotated[str, typer.Option(help="official, harness or paper.")] = "official",
-    mode: Annotated[str, typer.Option(help="vanilla, think or observe.")] = "vanilla",
+    preset: Annotated[
+        str | None, typer.Option(help="official, harness or paper; default: official, for --table paper.")
+    ] = None,
+    mode: Annotated[str | None, typer.Option(help="vanilla, think or observe; default: vanilla.")] = None,
     prompts: Annotated[str | None, typer.Option(help="official, test or train; default: the preset's.")] = None,
     extraction: Annotated[str | None, typer.Option(help="official, harness or robust; default: the preset's.")] = None,
     condition: Annotated[list[str] | None, typer.Option(help="normal, shuffled or blind; repeatable.")] = None,
@@ -70,7 +73,7 @@ def evaluate(
     max_cost: Annotated[float | None, typer.Option(help="USD; stops before it is exceeded.")] = None,
 ) -> None:
     """Score a model; one result file a condition, with every label and every answer."""
-    from verl_vsi.evaluation import session
+    from verl_vsi.evaluation import paper_tables, session
     from verl_vsi.evaluation.endpoint import Endpoint
     from verl_vsi.evaluation.tables import result_table
 
@@ -80,40 +83,39 @@ def evaluate(
     with session.stopping_cleanly(console):
         if bool(model) == bool(table):
             raise ValueError("name a model, or a --table with --given NAME=MODEL (and not both)")
-        preset = "paper" if table else preset
-        task = session.make_task(
-            rows, root, store, preset, mode, frames, other, tasks, per_task or (50 if tiny else None)
-        )
+        if table and (preset not in (None, "paper") or mode or condition):
+            raise ValueError("--table asks as the paper does: go without --preset, --mode and --condition")
+        preset = preset or ("paper" if table else "official")
+        per_task = per_task or (50 if tiny else None)
+        task = session.make_task(rows, root, store, preset, mode or "vanilla", frames, other, tasks, per_task)
         task = replace(task, model=model, name=name, send=send or ("images" if base_url else "video"))
         endpoint = Endpoint(base_url or "", model, key_env, concurrency, retries, **prices)
         server = session.ServerOptions(lora, max_model_len, tuple(serve_arg or ()))
         if table:
-            _table(table, size, given or [], task, endpoint, server, out)
+            made = paper_tables.plan(table, size, paper_tables.parse_given(given or []), task, out, max_tokens)
+            _table(made, endpoint, server, out)
         else:
             jobs = session.condition_jobs(task, condition or ["normal"], out)
             results = session.run_jobs(model, jobs, endpoint, server, out / "server.log", console)
             console.print(result_table(results))
 
 
-def _table(
-    table: str, size: str, given: list[str], task: Task, endpoint: Endpoint, server: ServerOptions, out: Path
-) -> None:
-    from verl_vsi.evaluation import paper_tables
+def _table(made: Plan, endpoint: Endpoint, server: ServerOptions, out: Path) -> None:
     from verl_vsi.evaluation.beside import table_beside
     from verl_vsi.evaluation.export import notes
+    from verl_vsi.evaluation.paper_tables import run_plan
     from verl_vsi.evaluation.published import published
-    from verl_vsi.evaluation.session import run_jobs
     from verl_vsi.evaluation.tables import terminal_table
 
-    plan = paper_tables.plan(table, size, paper_tables.parse_given(given), task, out)
-    for row, why in plan.missing.items():
+    for row, why in made.missing.items():
         console.print(f"[yellow]row {row} is missing: {why}[/]", soft_wrap=True)
-    results = []
-    for number, (model, jobs) in enumerate(plan.jobs.items()):
-        asked = replace(endpoint, model=model)
-        results += run_jobs(model, jobs, asked, server, out / f"server_{number}.log", console)
-    printed = published()[f"table{table}"]
+    results, failed = run_plan(made, endpoint, server, out, console)
+    printed = published()[f"table{made.table}"]
     rows = table_beside(printed, results)
     console.print(terminal_table(rows, f"{printed.title} ({printed.source})"))
     for note in [*notes(rows), *printed.cautions]:
         console.print(f"[dim]{note}[/dim]", soft_wrap=True, markup=True)
+    for row, why in failed.items():
+        console.print(f"[red]row {row} is missing: {escape(why)}[/]", soft_wrap=True)
+    if failed:
+        raise SystemExit(1)

@@ -3,48 +3,69 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+if TYPE_CHECKING:
+    from verl_vsi.evaluation.report import Contents
+
 app = typer.Typer(help="Tables and pictures from results and runs.", add_completion=False)
 console = Console()
 
 
-@app.command()
+@app.command(epilog="Example: verl-vsi report outputs/miniature_s* --against base --against sft --out outputs/seeds")
 def report(
-    results: Annotated[list[Path] | None, typer.Argument(help="Result files of verl-vsi eval.")] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Results of verl-vsi eval, or folders: all results and training runs under them."),
+    ] = None,
     run: Annotated[
         list[str] | None, typer.Option(help="A training run: its folder, or name=folder; repeatable.")
+    ] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="Show the others' differences from the results of this name; repeatable.")
     ] = None,
     paper: Annotated[
         list[str] | None, typer.Option(help="table1, table2, vsibench, vsibench_tiny, vsibench_blind.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.md, CSV, LaTeX and pictures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.md, CSV, LaTeX, JSON and pictures.")] = None,
 ) -> None:
-    """Show results beside the papers' rows and each other; draw tasks and training curves."""
-    from verl_vsi.evaluation.curves import read_run
+    """Show results beside the papers' rows and each other, and draw tasks and training curves.
+
+    Several results, or training runs, of one name are runs (seeds) of one thing: their means come with standard errors.
+    """
     from verl_vsi.evaluation.export import notes
-    from verl_vsi.evaluation.report import tables, write_report
-    from verl_vsi.evaluation.result import read_result
+    from verl_vsi.evaluation.report import tables
+    from verl_vsi.evaluation.report_files import write_report
     from verl_vsi.evaluation.tables import terminal_table
 
     if not (results or run or paper):
-        raise typer.BadParameter("name result files, --run folders or --paper tables")
+        raise typer.BadParameter("name results or folders, --run folders or --paper tables")
     try:
-        read, runs = [read_result(path) for path in results or ()], [read_run(*_named(r)) for r in run or ()]
-        made = tables(read, runs, paper or ())
-        for title, rows in made.items():
+        contents = _contents(results or [], run or [], against or [], paper or [])
+        for title, rows in tables(contents).items():
             console.print(terminal_table(rows, title))
             for note in notes(rows):
                 console.print(f"[dim]{escape(note)}[/dim]", soft_wrap=True)
-        for path in write_report(out, made, read, runs) if out else ():
+        for path in write_report(out, contents) if out else ():
             console.print(f"[dim]written: {path}[/dim]", soft_wrap=True)
     except (ValueError, OSError) as error:
         console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise SystemExit(1) from error
+
+
+def _contents(results: list[Path], run: list[str], against: list[str], paper: list[str]) -> Contents:
+    from verl_vsi.evaluation.curves import read_run
+    from verl_vsi.evaluation.repeats import differences
+    from verl_vsi.evaluation.report import Contents, gather
+
+    gathered = [gather(path) for path in results]
+    found = [result for some, _ in gathered for result in some]
+    runs = [one for _, some in gathered for one in some] + [read_run(*_named(r)) for r in run]
+    return Contents(found, runs, paper, differences(found, against))
 
 
 def _named(text: str) -> tuple[str, str]:

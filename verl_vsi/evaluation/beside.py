@@ -58,4 +58,4 @@ def _ours(result: Result) -> Row:
 def _minus(ours: Cell, printed: float | None) -> Cell:
     if printed is None or ours.mean is None or ours.low is None or ours.high is None:
         return Cell(None)
-    return Cell(ours.mean - printed, ours.low - printed, ours.high - printed)
+    return Cell(ours.mean - printed, ours.low - printed, ours.high - printed, signed=True)

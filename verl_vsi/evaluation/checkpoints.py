@@ -7,6 +7,7 @@ it is for one's own checkpoints only.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,9 @@ LORA_MARK = "lora_train_meta.json"
 
 class CheckpointError(RuntimeError):
     """The folder is no checkpoint that can be served."""
+
+
+HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,12 @@ def as_served(model: str, *, fold: bool, console: Console) -> Served:
         console: where progress shows.
 
     Raises:
-        CheckpointError: a local folder that is neither, or verl's merger failed.
+        CheckpointError: no folder, or one that is neither, or verl's merger failed.
     """
     folder = Path(model)
     if not folder.exists():
+        if not HUB_NAME.fullmatch(model):
+            raise CheckpointError(f"{folder}: there is no such folder, and it can't be a hub name")
         return Served(model)
     shards = find_shards(folder)
     if shards is None:

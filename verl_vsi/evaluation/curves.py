@@ -80,6 +80,13 @@ def held_out_tasks(data: Mapping[str, float]) -> dict[str, float]:
     return {task: float(value) for task, value in merged.items()}
 
 
+def mean_series(several: Sequence[Series]) -> Series:
+    """The mean of some runs' curves, at the steps that all of them have."""
+    steps = sorted(set.intersection(*({*series.steps.tolist()} for series in several)))
+    values = [[dict(zip(s.steps.tolist(), s.values.tolist(), strict=True))[step] for s in several] for step in steps]
+    return Series(np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64).mean(axis=1))
+
+
 def read_run(path: str | Path, name: str = "") -> Run:
     """A run's curves.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from verl_vsi.data_adapters.files import atomic_path
-from verl_vsi.evaluation.curves import Run, Series
+from verl_vsi.evaluation.curves import Run, Series, mean_series
 from verl_vsi.evaluation.tables import Cell, Row, columns_of
 from verl_vsi.evaluation.taskset import SHORT
 
@@ -23,10 +23,11 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.3,
 }
 SMOOTHED_FROM = 30
-"""Points from which a curve is drawn faint with its running mean over it."""
+"""Points from which a curve is drawn as its running mean."""
 WINDOW = 9
 
 Panel = tuple[str, str, Callable[[Run], Series | None]]
@@ -50,7 +51,7 @@ PANELS: tuple[Panel, ...] = (
 
 
 def draw_curves(runs: Sequence[Run], path: Path) -> list[str]:
-    """Draw every panel that some run has a curve for, runs overlaid.
+    """Draw every panel that some run has a curve for, runs overlaid; those of one name in one colour, with their mean.
 
     Args:
         runs: what `curves.read_run` gave.
@@ -62,31 +63,38 @@ def draw_curves(runs: Sequence[Run], path: Path) -> list[str]:
     Raises:
         ValueError: no run has any of the curves.
     """
-    found = [(title, unit, [curve(run) for run in runs]) for title, unit, curve in PANELS]
-    found = [panel for panel in found if any(series is not None for series in panel[2])]
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.name, []).append(run)
+    found = [panel for panel in (_panel(p, groups) for p in PANELS) if any(panel[2].values())]
     if not found:
-        raise ValueError(f"{', '.join(run.name for run in runs)}: none of verl's metrics to draw is in the logs")
+        raise ValueError(f"{', '.join(groups)}: none of verl's metrics to draw is in the logs")
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
     with _figure((3.4 * columns, 2.5 * rows + 0.4), rows, columns, path) as (figure, axes):
         for axis, (title, unit, curves) in zip(axes.flat, found, strict=False):
             axis.set(title=title, ylabel=unit, xlabel="training step")
-            for place, series in enumerate(curves):
-                if series is not None:
-                    _curve(axis, series, runs[place].name, place)
+            for place, (name, several) in enumerate(curves.items()):
+                _curves(axis, several, name, place)
         for axis in axes.flat[len(found) :]:
             axis.remove()
         _legend(figure, axes.flat[: len(found)])
     return [title for title, _, _ in found]
 
 
-def draw_tasks(rows: Sequence[Row], path: Path, title: str = "") -> None:
+def _panel(panel: Panel, groups: Mapping[str, Sequence[Run]]) -> tuple[str, str, dict[str, list[Series]]]:
+    """A panel's curves by name; an empty list where a name's runs have none, so that names keep their colours."""
+    title, unit, curve = panel
+    return title, unit, {name: [s for run in g if (s := curve(run)) is not None] for name, g in groups.items()}
+
+
+def draw_tasks(rows: Sequence[Row], path: Path, unit: str = "score, %") -> None:
     """Bars a task and the average, with 95 % intervals where a row has them.
 
     Args:
         rows: at most seven are told apart.
         path: the picture.
-        title: above it.
+        unit: what the bars say.
     """
     columns = columns_of(rows)
     labels = ["average", *[SHORT[c] for c in columns]]
@@ -97,10 +105,11 @@ def draw_tasks(rows: Sequence[Row], path: Path, title: str = "") -> None:
             cells = [row.overall, *[row.tasks.get(c, Cell(None)) for c in columns]]
             at = np.arange(len(labels)) + (place - (len(rows) - 1) / 2) * width
             _bars(axis, at, cells, width, row.name, place)
-        axis.set(ylabel="score, %", title=title)
+        axis.set(ylabel=unit)
         axis.set_xticks(range(len(labels)), labels)
         axis.grid(visible=False, axis="x")
         axis.axvline(0.5, color="0.7", linewidth=0.8)
+        axis.axhline(0, color="0.25", linewidth=0.8)
         _legend(figure, axes.flat)
 
 
@@ -122,14 +131,27 @@ def _bars(axis: Any, at: Any, cells: Sequence[Cell], width: float, name: str, pl
     )
 
 
+def _curves(axis: Any, several: Sequence[Series], name: str, place: int) -> None:
+    """One curve; of several runs, each faint and their mean."""
+    if len(several) > 1:
+        for series in several:
+            axis.plot(series.steps, _smooth(series), color=COLOURS[place % 7], alpha=0.35, linewidth=0.8)
+        _curve(axis, mean_series(several), f"{name}, mean of {len(several)} runs", place)
+    elif several:
+        if len(several[0].steps) >= SMOOTHED_FROM:
+            axis.plot(several[0].steps, several[0].values, color=COLOURS[place % 7], alpha=0.25, linewidth=0.8)
+        _curve(axis, several[0], name, place)
+
+
 def _curve(axis: Any, series: Series, name: str, place: int) -> None:
+    few = {"marker": MARKS[place % 7], "markersize": 3.5} if len(series.steps) < SMOOTHED_FROM else {}
     style = {"color": COLOURS[place % 7], "linestyle": LINES[place % 7]}
-    few = len(series.steps) < SMOOTHED_FROM
-    if few:
-        axis.plot(series.steps, series.values, label=name, marker=MARKS[place % 7], markersize=3.5, **style)
-        return
-    axis.plot(series.steps, series.values, color=style["color"], alpha=0.25, linewidth=0.8)
-    axis.plot(series.steps, running_mean(series.values, WINDOW), label=name, **style)
+    axis.plot(series.steps, _smooth(series), label=name, **style, **few)
+
+
+def _smooth(series: Series) -> Any:
+    """A long curve's running mean; a short curve as it is."""
+    return running_mean(series.values, WINDOW) if len(series.steps) >= SMOOTHED_FROM else series.values
 
 
 def running_mean(values: Any, window: int) -> Any:

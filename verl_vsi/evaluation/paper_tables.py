@@ -7,10 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from verl_vsi.evaluation.protocol import protocol
+from rich.console import Console
+
+from verl_vsi.evaluation.checkpoints import CheckpointError
+from verl_vsi.evaluation.endpoint import Endpoint
+from verl_vsi.evaluation.protocol import load_mode
 from verl_vsi.evaluation.published import PublishedRow, published
+from verl_vsi.evaluation.result import Result
 from verl_vsi.evaluation.run import Task
-from verl_vsi.evaluation.session import Job
+from verl_vsi.evaluation.server import ServerError
+from verl_vsi.evaluation.session import Job, ServerOptions, run_jobs
 
 NAMES = {
     "base": None,
@@ -29,10 +35,12 @@ class Plan:
     """What a table needs.
 
     Args:
+        table: ``1`` or ``2``.
         jobs: model -> its evaluations.
         missing: row -> why it is not made.
     """
 
+    table: str
     jobs: Mapping[str, Sequence[Job]]
     missing: Mapping[str, str]
 
@@ -52,7 +60,7 @@ def parse_given(words: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def plan(table: str, size: str, given: Mapping[str, str], task: Task, out: Path) -> Plan:
+def plan(table: str, size: str, given: Mapping[str, str], task: Task, out: Path, max_tokens: int | None = None) -> Plan:
     """The rows of a table for models of one size.
 
     Args:
@@ -61,9 +69,10 @@ def plan(table: str, size: str, given: Mapping[str, str], task: Task, out: Path)
         given: name of `NAMES` -> model.
         task: the questions, and a protocol whose frames and seed every row takes.
         out: results go to `out`/<row>/normal.json.
+        max_tokens: new tokens of every row; None: each mode's own.
 
     Raises:
-        ValueError: no such table or size.
+        ValueError: no such table or size, or too few tokens for a mode that is asked.
     """
     rows = [row for row in published()[f"table{table}"].rows if row.size == size] if table in TABLES else []
     if not rows:
@@ -73,16 +82,35 @@ def plan(table: str, size: str, given: Mapping[str, str], task: Task, out: Path)
     for row in rows:
         name = next(n for n, trained in NAMES.items() if trained == row.trained)
         if name in given:
-            jobs.setdefault(given[name], []).append(_job(row, name, given[name], task, out))
+            jobs.setdefault(given[name], []).append(_job(row, name, given[name], task, out, max_tokens))
         else:
             missing[row.key] = _why(name)
-    return Plan(jobs, missing)
+    return Plan(table, jobs, missing)
 
 
-def _job(row: PublishedRow, name: str, model: str, task: Task, out: Path) -> Job:
-    """A row's evaluation: the mode is the row's, everything else the task's."""
-    fresh = protocol("paper", str(row.mode))
-    how = replace(task.protocol, mode=fresh.mode, max_tokens=max(task.protocol.max_tokens, fresh.max_tokens))
+def run_plan(
+    made: Plan, endpoint: Endpoint, server: ServerOptions, out: Path, console: Console
+) -> tuple[list[Result], dict[str, str]]:
+    """Evaluate what is planned, or take it from an earlier start.
+
+    Returns:
+        the results, and rows whose model can't be served -> why. The other models' rows are made all the same.
+    """
+    results: list[Result] = []
+    failed: dict[str, str] = {}
+    for number, (model, jobs) in enumerate(made.jobs.items()):
+        log = out / f"server_{number}.log"
+        try:
+            results += run_jobs(model, jobs, replace(endpoint, model=model), server, log, console)
+        except (CheckpointError, ServerError) as error:
+            failed |= {job.task.table_row: str(error) for job in jobs}
+    return results, failed
+
+
+def _job(row: PublishedRow, name: str, model: str, task: Task, out: Path, max_tokens: int | None) -> Job:
+    """A row's evaluation: the mode and its budget are the row's, everything else the task's."""
+    mode = load_mode(str(row.mode))
+    how = replace(task.protocol, mode=mode, max_tokens=max_tokens or mode.response_length)
     folder = out / re.sub(r"[^\w.-]+", "_", row.key)
     made = replace(task, protocol=how, model=model, name=f"{name}, {row.mode}", table_row=row.key)
     return Job(made, "normal", folder / "normal.json")

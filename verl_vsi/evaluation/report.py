@@ -1,59 +1,114 @@
-"""Results and runs -> tables and pictures in one folder."""
+"""What a report holds, and its tables; `report_files` writes them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from verl_vsi.data_adapters.files import write_text
-from verl_vsi.evaluation import export
 from verl_vsi.evaluation.beside import table_beside
-from verl_vsi.evaluation.curves import Run, held_out_tasks
-from verl_vsi.evaluation.figures import draw_curves, draw_tasks
+from verl_vsi.evaluation.curves import METRICS, Run, held_out_tasks, read_run
+from verl_vsi.evaluation.items import CONDITIONS
 from verl_vsi.evaluation.published import published
-from verl_vsi.evaluation.result import Result
+from verl_vsi.evaluation.repeats import MEANING, MEASURES, Difference, by_name, spreads
+from verl_vsi.evaluation.result import Result, read_result
+from verl_vsi.evaluation.run import journal_path
+from verl_vsi.evaluation.scores import Scores
 from verl_vsi.evaluation.tables import Cell, Row, rates_line, result_row, scores_row
 
-PICTURES = ("png", "pdf")
 
-
-def tables(results: Sequence[Result], runs: Sequence[Run], papers: Sequence[str]) -> dict[str, list[Row]]:
-    """Every table by its title.
+@dataclass(frozen=True)
+class Contents:
+    """What is reported.
 
     Args:
-        results: evaluated.
-        runs: trained; their last validations make a table.
+        results: evaluated; several of one name are runs (seeds) of one thing.
+        runs: trained; likewise.
         papers: of `published`: ``table1``, ``table2``, ``vsibench``...
+        differences: of `repeats.differences`.
+    """
+
+    results: Sequence[Result] = ()
+    runs: Sequence[Run] = ()
+    papers: Sequence[str] = ()
+    differences: Sequence[Difference] = ()
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a thing was evaluated several times."""
+        return any(len(group) > 1 for group in by_name(self.results).values())
+
+
+def gather(path: str | Path) -> tuple[list[Result], list[Run]]:
+    """The result of a file; or, of a folder, every result and training run under it.
+
+    Raises:
+        ValueError, OSError: it is no result, or there are none under the folder.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [read_result(path)], []
+    files = [f for f in sorted(path.rglob("*.json")) if journal_path(f).exists()]
+    results = [read_result(f) for f in files]
+    order = {condition: place for place, condition in enumerate(CONDITIONS)}
+    results.sort(key=lambda r: (r.name, order[r.labels["condition"]]))
+    runs = [read_run(f.parent) for f in sorted(path.rglob(METRICS)) if list(f.glob("*.jsonl"))]
+    if not results and not runs:
+        raise ValueError(f"{path}: holds neither results of verl-vsi eval nor training runs (metrics/*.jsonl)")
+    return results, runs
+
+
+def tables(contents: Contents) -> dict[str, list[Row]]:
+    """Every table by its title.
 
     Raises:
         ValueError: no such published table.
     """
-    known = published()
-    if unknown := [name for name in papers if name not in known]:
+    known, results = published(), contents.results
+    if unknown := [name for name in contents.papers if name not in known]:
         raise ValueError(f"table '{unknown[0]}' is not shipped; there are {', '.join(known)}")
     made: dict[str, list[Row]] = {}
+    if contents.repeated:
+        made[f"Means over runs, {_averages(results)}, %, {MEANING}"] = thing_rows(results) + baseline_rows(results)
+    for measure, unit in MEASURES.items() if contents.differences else ():
+        made[f"Differences, {unit}, {MEANING}"] = [d.row(measure) for d in contents.differences]
     if results:
         made[f"Results, {_averages(results)}, %"] = result_rows(results)
-    if held := [row for run in runs if (row := last_validation(run))]:
+    if held := [row for run in contents.runs if (row := last_validation(run))]:
         made["Last validation in training, average of the tasks present, %"] = held
-    for name in papers:
+    for name in contents.papers:
         made[f"{known[name].title} ({known[name].source})"] = table_beside(known[name], results)
     return made
 
 
 def result_rows(results: Sequence[Result]) -> list[Row]:
-    """Results, then the baselines of each different set of questions."""
-    rows = [Row(r.name, r.overall, r.tasks, (rates_line(result),)) for result in results for r in [result_row(result)]]
-    seen: set[str] = set()
-    for result in results:
-        data = str(result.labels["data"].get("sha256")) + str(result.labels["data"].get("questions"))
-        if data not in seen:
-            seen.add(data)
-            rows += [
-                scores_row(f"{name.replace('_', ' ')} ({result.labels['set']})", s)
-                for name, s in result.baselines.items()
-            ]
-    return rows
+    """Results, those of one name numbered, then what their questions give without a model."""
+    rows = [
+        Row(_numbered(name, place, group), row.overall, row.tasks, (rates_line(one),))
+        for name, group in by_name(results).items()
+        for place, one in enumerate(group, 1)
+        for row in [result_row(one)]
+    ]
+    return rows + baseline_rows(results)
+
+
+def thing_rows(results: Sequence[Result]) -> list[Row]:
+    """A line a thing: its one result, or its mean over its runs."""
+    return [
+        result_row(group[0])
+        if len(group) == 1
+        else spreads([r.scores["score"] for r in group]).row(f"{name}, {len(group)} runs")
+        for name, group in by_name(results).items()
+    ]
+
+
+def baseline_rows(results: Sequence[Result]) -> list[Row]:
+    """A line a baseline, over the different choices of questions."""
+    found = _baselines(results)
+    return [
+        scores_row(name, scores[0]) if len(scores) == 1 else spreads(scores).row(f"{name}, {len(scores)} sets")
+        for name, scores in found.items()
+    ]
 
 
 def last_validation(run: Run) -> Row | None:
@@ -66,41 +121,18 @@ def last_validation(run: Run) -> Row | None:
     return Row(f"{run.name}, step {steps[-1]}", Cell(average), {c: Cell(100 * v) for c, v in tasks.items()})
 
 
-def write_report(out: Path, made: dict[str, list[Row]], results: Sequence[Result], runs: Sequence[Run]) -> list[Path]:
-    """Write report.md, tables as CSV and LaTeX, and pictures; returns the files."""
-    files, cautions = (
-        [],
-        [f"- {c}" for table in published().values() if _shown(table.title, made) for c in table.cautions],
-    )
-    text = [export.markdown(rows, title) for title, rows in made.items()]
-    pictures = _pictures(out, results, runs)
-    text += [f"![{p.stem}]({p.name})\n" for p in pictures if p.suffix == ".png"]
-    text += ["Cautions about the published numbers\n", *cautions] if cautions else []
-    for number, (title, rows) in enumerate(made.items(), 1):
-        for suffix, content in (("csv", export.comma_separated(rows)), ("tex", export.latex(rows, title))):
-            files.append(out / f"table_{number}.{suffix}")
-            write_text(files[-1], content)
-    write_text(out / "report.md", "\n".join(text) + "\n")
-    return [out / "report.md", *files, *pictures]
+def _baselines(results: Sequence[Result]) -> Mapping[str, list[Scores]]:
+    different = {(r.labels["data"].get("sha256"), r.labels["data"].get("questions")): r for r in results}
+    found: dict[str, list[Scores]] = {}
+    for result in different.values():
+        for name, scores in result.baselines.items():
+            found.setdefault(f"{name.replace('_', ' ')} ({result.labels['set']})", []).append(scores)
+    return found
 
 
-def _pictures(out: Path, results: Sequence[Result], runs: Sequence[Run]) -> list[Path]:
-    paths = []
-    for kind in PICTURES:
-        if results:
-            rows = [result_row(r) for r in results]
-            floor = results[0].baselines.get("best_constant")
-            draw_tasks([*rows, *([scores_row("best constant", floor)] if floor else [])][:7], out / f"tasks.{kind}")
-            paths.append(out / f"tasks.{kind}")
-        if runs:
-            draw_curves(runs, out / f"curves.{kind}")
-            paths.append(out / f"curves.{kind}")
-    return paths
+def _numbered(name: str, place: int, group: Sequence[Result]) -> str:
+    return name if len(group) == 1 else f"{name}, {place} of {len(group)}"
 
 
 def _averages(results: Sequence[Result]) -> str:
     return " and ".join(dict.fromkeys(str(r.labels["averaging"]) for r in results))
-
-
-def _shown(title: str, made: dict[str, list[Row]]) -> bool:
-    return any(heading.startswith(title) for heading in made)

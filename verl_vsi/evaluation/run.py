@@ -85,9 +85,9 @@ def is_answered(task: Task, condition: Condition, out: Path) -> bool:
     Raises:
         JournalError: the journal is another evaluation's.
     """
-    if not _journal_path(out).exists():
+    if not journal_path(out).exists():
         return False
-    with Journal(_journal_path(out), _head(task, condition)) as journal:
+    with Journal(journal_path(out), _head(task, condition)) as journal:
         return not _left(task, condition, journal)
 
 
@@ -105,7 +105,7 @@ def evaluate(task: Task, condition: Condition, endpoint: Endpoint, out: Path, co
         JournalError, EndpointError, BudgetError: see there. Answers that came are kept.
     """
     items = under(task.questions.items, condition, task.protocol.seed)
-    with Journal(_journal_path(out), _head(task, condition)) as journal:
+    with Journal(journal_path(out), _head(task, condition)) as journal:
         client = Client(endpoint, _spent(journal, endpoint))
         if left := _left(task, condition, journal):
             _ask(task, left, items, client, journal, console)
@@ -158,7 +158,8 @@ def _head(task: Task, condition: Condition) -> dict[str, Any]:
     return {k: v for k, v in labels.items() if k != "name"}
 
 
-def _journal_path(out: Path) -> Path:
+def journal_path(out: Path) -> Path:
+    """Of the journal beside a result."""
     return out.with_suffix(".journal.jsonl")
 
 

@@ -23,19 +23,26 @@ class Cell:
         mean: None: not known, shown as a dash.
         low: lower end of the 95 % interval; None: no interval.
         high: upper end.
+        error: standard error, shown instead of the interval.
+        signed: a difference, shown with its sign.
     """
 
     mean: float | None
     low: float | None = None
     high: float | None = None
+    error: float | None = None
+    signed: bool = False
 
     def text(self, intervals: bool = True) -> str:
-        """``35.4`` or ``35.4 [34.1, 36.8]``."""
+        """``35.4``, ``35.4 [34.1, 36.8]`` or ``+35.4 ± 0.7``."""
         if self.mean is None:
             return MISSING
+        mean = f"{self.mean:+.1f}" if self.signed else f"{self.mean:.1f}"
+        if self.error is not None:
+            return f"{mean} ± {self.error:.1f}"
         if not intervals or self.low is None or self.high is None:
-            return f"{self.mean:.1f}"
-        return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}]"
+            return mean
+        return f"{mean} [{self.low:.1f}, {self.high:.1f}]"
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,8 @@ def terminal_table(rows: Sequence[Row], title: str) -> Table:
     for head in ("average", *[SHORT[c].replace(".", ".\n", 1) for c in columns]):
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
-        tasks = [row.tasks.get(c, Cell(None)).text(False) for c in columns]
-        table.add_row(row.name, row.overall.text().replace(" [", "\n["), *tasks)
+        tasks = [row.tasks.get(c, Cell(None)).text(False).replace(" ±", "\n±") for c in columns]
+        table.add_row(row.name, row.overall.text().replace(" [", "\n[").replace(" ±", "\n±"), *tasks)
     return table
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 
 from verl_vsi.evaluation.curves import read_run
-from verl_vsi.evaluation.report import tables, write_report
+from verl_vsi.evaluation.repeats import differences
+from verl_vsi.evaluation.report import Contents, tables
+from verl_vsi.evaluation.report_files import write_report
 from verl_vsi.evaluation.tables import terminal_table
 from verl_vsi.miniature.phases import run_phases
 from verl_vsi.miniature.story import Story, data_phases, evaluation_phase, training_phases
@@ -35,8 +37,8 @@ def tell(story: Story, console: Console) -> None:
 def _show(story: Story, best: str, console: Console) -> None:
     found = list(results(story, best).values())
     runs = [read_run(story.folder / name, name) for name in ("sft", "vsgrpo")]
-    made = tables(found, runs, ())
-    for title, rows in made.items():
+    contents = Contents(found, runs, differences=differences(found, ("base",)))
+    for title, rows in tables(contents).items():
         console.print(terminal_table(rows, title))
-    for path in write_report(story.folder / "report", made, found, runs):
+    for path in write_report(story.folder / "report", contents):
         console.print(f"[dim]written: {path}[/dim]", soft_wrap=True)

@@ -143,6 +143,12 @@ def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
         as_served(str(tmp_path), fold=True, console=QUIET)
 
 
+@pytest.mark.parametrize("path", ["/no/such/folder", "./none", "outputs/a/b"])
+def test_a_path_that_leads_nowhere_is_not_looked_up_on_the_hub(path: str) -> None:
+    with pytest.raises(CheckpointError, match="no such folder"):
+        as_served(path, fold=True, console=QUIET)
+
+
 def test_an_adapter_of_unknown_scale_is_refused(tmp_path: Path) -> None:
     """verl's merger writes lora_alpha 0 where lora_train_meta.json is missing: folding would change nothing."""
     (tmp_path / ADAPTER).mkdir()

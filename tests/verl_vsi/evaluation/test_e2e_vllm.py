@@ -1,4 +1,4 @@
-"""The miniature through a real vLLM server: killed in the middle and resumed; the pixels are those of training."""
+"""Base, SFT and vsGRPO of the miniature through real vLLM servers, on rooms in the form of VSI-Bench's own files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
+
+from verl_vsi.evaluation.checkpoints import as_served
 
 pytest.importorskip("vllm", reason="serves a real model")
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -22,21 +26,27 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 CLI = [sys.executable, "-m", "verl_vsi.cli"]
 BASE = Path(str(files("verl_vsi.miniature"))) / "base"
 FRAMES = ["--nframes", "4", "--min-pixels", "12544", "--max-pixels", "12544"]
+ROWS = ("2B_base_vanilla", "2B_SFT_vanilla", "2B_vsGRPO-V_vanilla")
+WIDE = {"COLUMNS": "200"}
+
+
+DATASETS = ("scannet", "scannetpp", "arkitscenes")
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rendered rooms as VSI-Bench ships its own: test.jsonl and rooms/<scene>.mp4, made into rows by `data bench`."""
+    """Rendered rooms as VSI-Bench ships its own, test.jsonl and a zip a dataset, brought in by `data bench`."""
     from verl_vsi.data_adapters.questions import Quotas, build_questions, rule_set
     from verl_vsi.data_adapters.rooms import render_split
 
-    root = tmp_path_factory.mktemp("bench")
+    files, root = tmp_path_factory.mktemp("download"), tmp_path_factory.mktemp("bench")
     quotas = Quotas(per_scene=dict.fromkeys(rule_set("vsibench").tasks, 2))
-    scenes = render_split(root, "test", 24, seed=99, workers=1, quiet=True)
+    scenes = render_split(files, "test", 24, seed=99, workers=1, quiet=True)
+    dataset = {scene.id: DATASETS[i % 3] for i, scene in enumerate(scenes)}
     lines = [
         {
             "id": i,
-            "dataset": "rooms",
+            "dataset": dataset[scene.id],
             "scene_name": scene.id,
             "question_type": question.task,
             "question": question.text,
@@ -45,54 +55,91 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         for i, (question, scene) in enumerate(build_questions(scenes, "vsibench", quotas=quotas))
     ]
-    (root / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run("data", "bench", str(root / "rows.parquet"), "--questions", str(root / "test.jsonl"))
+    (files / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name in DATASETS:
+        with zipfile.ZipFile(files / f"{name}.zip", "w") as archive:
+            for scene in (s for s, where in dataset.items() if where == name):
+                archive.write(files / "rooms" / f"{scene}.mp4", f"{name}/{scene}.mp4")
+    zips = [word for name in DATASETS for word in ("--zip", str(files / f"{name}.zip"))]
+    run(
+        "data",
+        "bench",
+        str(root / "rows.parquet"),
+        "--questions",
+        str(files / "test.jsonl"),
+        "--root",
+        str(root),
+        *zips,
+    )
     return root
 
 
 def run(*words: str) -> str:
-    done = subprocess.run([*CLI, *words], capture_output=True, text=True, timeout=900)
+    done = subprocess.run([*CLI, *words], capture_output=True, text=True, timeout=900, env=os.environ | WIDE)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
 
 def words(bench: Path, out: Path, *more: str) -> list[str]:
     where = ["--rows", str(bench / "rows.parquet"), "--root", str(bench), "--out", str(out), "--tasks", "present"]
-    return ["eval", str(BASE), *where, "--preset", "official", *FRAMES, "--max-model-len", "512", *more]
+    return ["eval", *more, *where, *FRAMES, "--max-model-len", "512"]
+
+
+def table(bench: Path, out: Path, models: Mapping[str, Path], *more: str) -> list[str]:
+    given = [word for name, path in models.items() for word in ("--given", f"{name}={path}")]
+    return words(bench, out, "--table", "2", *given, *more)
 
 
 def result(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def test_a_killed_evaluation_leaves_no_server_and_goes_on_to_the_result_of_an_unbroken_one(
-    bench: Path, tmp_path: Path
+def test_tables_killed_in_the_middle_leave_no_server_and_go_on_to_the_result_of_an_unbroken_run(
+    bench: Path, told: Path, tmp_path: Path
 ) -> None:
+    """One command evaluates base, SFT and vsGRPO; it is killed while it asks the second."""
+    models = {"base": BASE, "sft": told / "sft", "vsgrpo-v": told / "vsgrpo"}
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    process = subprocess.Popen([*CLI, *words(bench, cut, "--concurrency", "1")], stdout=subprocess.DEVNULL)
-    journal = cut / "normal.journal.jsonl"
-    wait_for(lambda: journal.exists() and len(journal.read_bytes().splitlines()) > 20, 900)
+    process = subprocess.Popen([*CLI, *table(bench, cut, models, "--concurrency", "1")], stdout=subprocess.DEVNULL)
+    journal = cut / "2B_SFT_vanilla" / "normal.journal.jsonl"
+    wait_for(lambda: process.poll() is not None or (journal.exists() and lines(journal) > 20), 900)
+    assert process.poll() is None
     server = children(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert server
     wait_for(lambda: not any(alive(pid) for pid in server), 120)
-    assert not (cut / "normal.json").exists()
-    before = len(journal.read_bytes().splitlines()) - 1
+    before, done = lines(journal), cut / "2B_base_vanilla" / "normal.json"
+    assert done.exists()
+    assert not journal.with_name("normal.json").exists()
+    base_started = (cut / "server_0.log").stat().st_mtime_ns
 
-    run(*words(bench, cut))
-    run(*words(bench, whole, "--condition", "normal", "--condition", "shuffled", "--condition", "blind"))
-    resumed, unbroken = result(cut / "normal.json"), result(whole / "normal.json")
-    assert before < len(unbroken["answers"])
-    assert resumed["answers"] == unbroken["answers"]
-    assert resumed["scores"] == unbroken["scores"]
-    assert resumed["labels"] == unbroken["labels"]
-    assert resumed["rates"]["failed"] == 0.0
-    assert result(whole / "blind.json")["usage"]["prompt_tokens"] < unbroken["usage"]["prompt_tokens"]
-    same_as_transformers(bench, unbroken["answers"][:40])
+    said = run(*table(bench, cut, models))
+    assert (cut / "server_0.log").stat().st_mtime_ns == base_started, "the base's row was to be reused"
+    assert "row 2B DPO vanilla is missing: no model is given for it (--given dpo=...)" in said
+    assert "row 2B vsGRPO-T think is missing" in said
+    run(*table(bench, whole, models))
+    assert before < lines(journal)
+    for row, model in zip(ROWS, models.values(), strict=True):
+        resumed, unbroken = (result(out / row / "normal.json") for out in (cut, whole))
+        for part in ("answers", "scores", "labels", "rates"):
+            assert resumed[part] == unbroken[part], (row, part)
+        assert resumed["rates"]["failed"] == 0.0
+        served = as_served(str(model), fold=True, console=Console()).model
+        same_as_transformers(bench, served, unbroken["answers"][:20])
+    responses = [[a["response"] for a in result(whole / row / "normal.json")["answers"]] for row in ROWS]
+    assert responses[0] != responses[1]  # trained weights were served
 
 
-def same_as_transformers(bench: Path, answers: list[dict[str, Any]]) -> None:
+def test_the_official_protocol_runs_with_and_without_video(bench: Path, tmp_path: Path) -> None:
+    run(*words(bench, tmp_path, str(BASE), "--preset", "official", "--condition", "normal", "--condition", "blind"))
+    seen, blind = result(tmp_path / "normal.json"), result(tmp_path / "blind.json")
+    assert seen["labels"]["decoding"] == "greedy, at most 16 new tokens"
+    assert blind["usage"]["prompt_tokens"] < seen["usage"]["prompt_tokens"]
+    assert seen["rates"]["failed"] == blind["rates"]["failed"] == 0.0
+
+
+def same_as_transformers(bench: Path, folder: str, answers: list[dict[str, Any]]) -> None:
     """What vLLM answered over HTTP is what the model says to the very frames and text of training."""
     from verl_vsi import cpu
 
@@ -104,10 +151,10 @@ def same_as_transformers(bench: Path, answers: list[dict[str, Any]]) -> None:
     from verl_vsi.evaluation.items import read_set
     from verl_vsi.evaluation.protocol import protocol
 
-    how = protocol("official", frames={"nframes": 4, "min_pixels": 12544, "max_pixels": 12544})
+    how = protocol("paper", frames={"nframes": 4, "min_pixels": 12544, "max_pixels": 12544})
     store = FrameStore(bench / "frames", how.frames, data_root=bench)
-    processor: Any = AutoProcessor.from_pretrained(BASE)
-    model: Any = AutoModelForImageTextToText.from_pretrained(BASE).float()
+    processor: Any = AutoProcessor.from_pretrained(folder)
+    model: Any = AutoModelForImageTextToText.from_pretrained(folder).float()
     items = {item.index: item for item in read_set(bench / "rows.parquet").items}
     same = []
     for answer in answers:
@@ -121,6 +168,10 @@ def same_as_transformers(bench: Path, answers: list[dict[str, Any]]) -> None:
         said = processor.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
         same.append(said == answer["response"])
     assert np.mean(same) >= 0.95, same  # float32 on both sides: a tie may fall either way
+
+
+def lines(path: Path) -> int:
+    return len(path.read_bytes().splitlines())
 
 
 def children(pid: int) -> list[int]:

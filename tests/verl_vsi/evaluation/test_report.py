@@ -12,7 +12,8 @@ from verl_vsi.evaluation.curves import Run
 from verl_vsi.evaluation.figures import draw_curves, running_mean
 from verl_vsi.evaluation.paper_tables import parse_given, plan
 from verl_vsi.evaluation.protocol import protocol
-from verl_vsi.evaluation.report import tables, write_report
+from verl_vsi.evaluation.report import Contents, tables
+from verl_vsi.evaluation.report_files import write_report
 from verl_vsi.evaluation.run import Task
 from verl_vsi.evaluation.taskset import VSIBENCH
 
@@ -28,7 +29,7 @@ def make_run(name: str, kl: float) -> Run:
 
 def test_a_report_holds_tables_and_pictures(make_result: Callable[..., Any], tmp_path: Path) -> None:
     results, runs = [make_result(name="base"), make_result(name="sft")], [make_run("kl", 0.01), make_run("no kl", 1.0)]
-    written = write_report(tmp_path, tables(results, runs, ["table1"]), results, runs)
+    written = write_report(tmp_path, Contents(results, runs, ["table1"]))
     assert all(path.stat().st_size > 0 for path in written)
     assert {p.name for p in written} >= {
         "report.md",
@@ -65,7 +66,7 @@ def test_a_running_mean_keeps_a_constant_to_its_ends() -> None:
 
 def test_an_unknown_paper_table_is_named() -> None:
     with pytest.raises(ValueError, match="table 'table9' is not shipped; there are table1"):
-        tables([], [], ["table9"])
+        tables(Contents(papers=["table9"]))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,7 @@ from verl_vsi.miniature.story import Story, training_phases
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 STEPS = 2
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("story")
-    command = [str(Path(sys.executable).with_name("verl-vsi")), "miniature", "--folder", str(folder)]
-    command += ["--train-rooms", "64", "--heldout-rooms", "24", "--sft-steps", "4", "--vsgrpo-steps", str(STEPS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    return folder
+"""Of vsGRPO in `told`."""
 
 
 def vsgrpo(folder: Path, steps: int) -> Phase:
@@ -106,8 +96,6 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(told: Path) -> None:
     assert 1 not in steps[STEPS + 1 :], "it started anew instead of going on"
 
 
-def test_the_story_run_again_repeats_nothing(told: Path) -> None:
-    command = [str(Path(sys.executable).with_name("verl-vsi")), "miniature", "--folder", str(told)]
-    command += ["--train-rooms", "64", "--heldout-rooms", "24", "--sft-steps", "4", "--vsgrpo-steps", str(STEPS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_the_story_run_again_repeats_nothing(told: Path, story_command: list[str]) -> None:
+    done = subprocess.run([*story_command, "--folder", str(told)], capture_output=True, text=True, check=True)
     assert len(re.findall(r"done before", done.stdout)) == 12
