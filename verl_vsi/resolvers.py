@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parent
 VIDEO_FLAG_SINCE = (0, 28)
@@ -23,6 +24,8 @@ def register() -> None:
         "remove_padding": has_flash_attn,
         "mm_device_do_normalize": mm_device_do_normalize,
         "package": package,
+        "if_shared_passes": if_shared_passes,
+        "if_shared_rollouts": if_shared_rollouts,
         "add": lambda a, b: a + b,
         "min": min,
     }
@@ -60,3 +63,17 @@ def vllm_version() -> tuple[int, int] | None:
 def package(path: str) -> str:
     """Absolute path of a folder that ships inside verl_vsi."""
     return str(PACKAGE / path)
+
+
+def if_shared_passes(then: Any, otherwise: Any, *, _root_: Any) -> Any:
+    """The first value where the run's settings allow shared training passes, the second where verl's own run."""
+    from verl_vsi.engine.choice import why_stock_passes
+
+    return then if why_stock_passes(_root_) is None else otherwise
+
+
+def if_shared_rollouts(then: Any, otherwise: Any, *, _root_: Any) -> Any:
+    """The first value where a question can be prepared once for all of its rollouts, else the second."""
+    from verl_vsi.engine.choice import why_stock_rollouts
+
+    return then if why_stock_rollouts(_root_) is None else otherwise

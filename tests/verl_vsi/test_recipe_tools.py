@@ -17,7 +17,7 @@ defaults:
   - /mode: whisper
   - _self_
   - /backend: fsdp2
-  - /passes: stock
+  - /passes: shared
   - /hardware: one_gpu
   - /ablation: []
 vsi: {model: Qwen/Qwen2-VL-2B-Instruct}

@@ -9,10 +9,12 @@ from omegaconf import DictConfig
 from verl_vsi.checks.files import check_model, check_root, check_rows
 from verl_vsi.checks.kl import statement
 from verl_vsi.checks.leakage import check_leakage
+from verl_vsi.checks.passes import check_passes
 from verl_vsi.checks.platform import check_platform
 from verl_vsi.checks.problem import Problem
 from verl_vsi.checks.resume import check_resume
 from verl_vsi.checks.settings import check_budget, check_lora, check_megatron, check_rewards
+from verl_vsi.engine.choice import statement as passes_statement
 from verl_vsi.megatron import NOT_RUN_ON_A_GPU
 from verl_vsi.resolvers import has_flash_attn
 
@@ -26,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     check_megatron,
     check_budget,
     check_lora,
+    check_passes,
     check_rewards,
     check_leakage,
     check_resume,
@@ -49,6 +52,8 @@ def remarks(config: DictConfig) -> Iterator[str]:
         yield NOT_RUN_ON_A_GPU
     if kl := statement(config):
         yield kl
+    if passes := passes_statement(config):
+        yield passes
     frames = config.vsi.frames
     often = f"{frames.nframes} frames" if frames.nframes else f"{frames.fps} frames a second"
     yield f"mode {config.vsi.mode.name}, {often} of up to {frames.max_pixels} pixels, {config.vsi.backend} backend"

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from verl_vsi.compat.on_import import on_import
+from verl_vsi.engine import counts
 
 ENGINE_MODULE = "verl.workers.engine.fsdp.transformer_impl"
 TRAINER_MODULE = "verl.trainer.ppo.v1.trainer_sync"
@@ -21,6 +22,7 @@ def register() -> None:
     on_import(ENGINE_MODULE, _register_engine)
     on_import(TRAINER_MODULE, _register_trainer)
     on_import(AGENT_LOOP_MODULE, _register_agent_loop)
+    counts.register()
 
 
 def _register_engine(_: Any) -> None:

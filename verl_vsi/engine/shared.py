@@ -54,11 +54,11 @@ class SharedPassesEngine(_Stock):
         module = super()._build_module()
         self._why_stock = why_stock_engine(self)
         self._said: set[str] = set()
+        if self.options.freeze_tower:
+            module.model.visual.requires_grad_(False)
         if self._why_stock is None:
             teach(module)
             self._taught = module
-            if self.options.freeze_tower:
-                module.model.visual.requires_grad_(False)
             self.feature_cache = FeatureCache(self.options.feature_cache_bytes)
         return module
 

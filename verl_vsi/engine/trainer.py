@@ -35,8 +35,8 @@ class SharedPassesTrainer(PPOTrainerSync):
                 # It would compare the rollout with an old pass that there is not; it corrects nothing (see below).
                 config.algorithm.rollout_correction = None
         super().__init__(config)
-        reason = why_stock_run(config)
-        print(f"verl-vsi: training passes: {f'verl own ones, because {reason}' if reason else 'shared'}", flush=True)
+        if reason := why_stock_run(config):
+            print(f"verl-vsi: training passes are verl's own, because {reason}", flush=True)
         if config.actor_rollout_ref.actor.shuffle:
             logger.warning("actor.shuffle=True tears groups apart: shared passes save less. Set it to False")
 

