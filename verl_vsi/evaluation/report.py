@@ -94,12 +94,15 @@ def result_rows(results: Sequence[Result]) -> list[Row]:
 
 def thing_rows(results: Sequence[Result]) -> list[Row]:
     """A line a thing: its one result, or its mean over its runs."""
-    return [
-        result_row(group[0])
-        if len(group) == 1
-        else spreads([r.scores["score"] for r in group]).row(f"{name}, {len(group)} runs")
-        for name, group in by_name(results).items()
-    ]
+    groups = by_name(results).items()
+    return [result_row(group[0]) if len(group) == 1 else _mean_row(name, group) for name, group in groups]
+
+
+def _mean_row(name: str, group: Sequence[Result]) -> Row:
+    score, reward = (spreads([r.scores[measure] for r in group]) for measure in MEASURES)
+    by_run = ", ".join(f"{100 * value:.1f}" for value in score.overall.values)
+    said = f"average by run {by_run}; paper's accuracy reward {reward.overall.cell().text()} of 100"
+    return score.row(f"{name}, {len(group)} runs", notes=(said,))
 
 
 def baseline_rows(results: Sequence[Result]) -> list[Row]:
