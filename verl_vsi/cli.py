@@ -18,6 +18,7 @@ GROUPS = {
     "report": "tables and pictures from results and runs",
     "compare": "what differs between two results",
     "miniature": "the paper's experiment on this machine, in minutes",
+    "experiment": "modes, reward hacking, KL on and off: tried on the miniature",
 }
 """Command -> its one line. Each lives in `verl_vsi.commands.<command>` (``eval`` in ``evaluate``) as `app`."""
 

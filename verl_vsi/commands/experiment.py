@@ -1,0 +1,38 @@
+"""`verl-vsi experiment`: what the paper tells of without a table, on the miniature, through the real verl."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+app = typer.Typer(add_completion=False)
+console = Console()
+
+
+@app.command(epilog="Example: verl-vsi experiment kl")
+def experiment(
+    name: Annotated[str, typer.Argument(help="modes (T, O and V train), hacking (loose format, length), or kl.")],
+    folder: Annotated[Path, typer.Option(help="Everything lands here; run again to go on.")] = Path(
+        "outputs/experiments"
+    ),
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each run; default: the experiment's.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each kind; default: the experiment's.")] = None,
+) -> None:
+    """Train the miniature in every way that an experiment compares; end in NAME.json and NAME.png."""
+    from verl_vsi.experiments.conduct import conduct
+    from verl_vsi.experiments.plans import EXPERIMENTS
+    from verl_vsi.miniature.phases import PhaseError
+
+    plan = EXPERIMENTS.get(name)
+    if plan is None:
+        raise typer.BadParameter(f"'{name}' is unknown; one of {', '.join(EXPERIMENTS)}")
+    try:
+        conduct(replace(plan, steps=steps or plan.steps, seeds=seeds or plan.seeds), folder.resolve(), console)
+    except PhaseError as error:
+        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        raise SystemExit(1) from error

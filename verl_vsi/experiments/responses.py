@@ -1,0 +1,78 @@
+"""What a run's responses look like, step by step, whatever it was rewarded for: read from verl's own dumps of them.
+
+verl writes ``<trainer.rollout_data_dir>/<step>.jsonl``, a line a response with ``input``, ``output``, ``gts`` and
+``score``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from verl_vsi.rewards.formats import r1v, strict
+
+Dump = list[dict[str, Any]]
+"""The responses of one step."""
+
+
+def read_dumps(folder: Path) -> dict[int, Dump]:
+    """Responses by step, in order."""
+    files = sorted(folder.glob("*.jsonl"), key=lambda file: int(file.stem))
+    return {int(file.stem): [json.loads(line) for line in file.read_text("utf-8").splitlines()] for file in files}
+
+
+def shares(dump: Dump, tag: str) -> dict[str, float]:
+    """How many responses of a step are so, from 0 to 1, by the name of `CHECKS`."""
+    return {
+        name: round(sum(check(str(row["output"]), tag) for row in dump) / len(dump), 4)
+        for name, check in CHECKS.items()
+    }
+
+
+def empty_thought(text: str, tag: str) -> float:
+    """1 if the first thought holds neither letter nor digit (a response without a thought has none to be empty)."""
+    _, opened, rest = text.partition(f"<{tag}>")
+    thought, closed, _ = rest.partition(f"</{tag}>")
+    return float(bool(opened and closed) and not any(c.isalnum() for c in thought))
+
+
+def repeated_tag(text: str, tag: str) -> float:
+    """1 if a tag of the mode, or the answer's, occurs more than once."""
+    marks = [f"<{slash}{name}>" for name in (tag, "answer") for slash in ("", "/")]
+    return float(any(text.count(mark) > 1 for mark in marks))
+
+
+CHECKS: dict[str, Callable[[str, str], float]] = {
+    "strict": strict,
+    "loose": r1v,
+    "repeated": repeated_tag,
+    "empty": empty_thought,
+}
+"""(response, tag) -> 1 or 0: both formats, and the two hacks that the paper tells of."""
+
+
+def samples(dump: Dump, tag: str, count: int = 3) -> list[dict[str, Any]]:
+    """The best rewarded responses of a step that differ from each other, best first, with what each format gives."""
+    best: dict[str, dict[str, Any]] = {}
+    for row in sorted(dump, key=lambda row: -float(row["score"])):
+        best.setdefault(str(row["output"]), row)
+    return [_sample(row, tag) for row in list(best.values())[:count]]
+
+
+def _sample(row: dict[str, Any], tag: str) -> dict[str, Any]:
+    text = str(row["output"])
+    return {
+        "response": text,
+        "truth": row["gts"],
+        "reward": round(float(row["score"]), 3),
+        "strict": strict(text, tag),
+        "loose": r1v(text, tag),
+    }
+
+
+def steps_of(dumps: dict[int, Dump], tag: str) -> dict[str, list[list[float]]]:
+    """Measure -> [step, share] pairs."""
+    by_step: Sequence[tuple[int, dict[str, float]]] = [(step, shares(dump, tag)) for step, dump in dumps.items()]
+    return {name: [[step, found[name]] for step, found in by_step] for name in CHECKS}
