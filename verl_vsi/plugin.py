@@ -40,6 +40,8 @@ REGISTRATIONS = (
     Registration("Qwen2-VL on Megatron", "verl_vsi.megatron.register"),
     Registration("work-around: sequences of one length", "verl_vsi.compat.uniform_position_ids"),
     Registration("work-around: pixels sent twice", "verl_vsi.compat.sglang_payload"),
+    Registration("work-around: micro-batches without video", "verl_vsi.compat.text_only_batch"),
+    Registration("work-around: checkpoints that are too many", "verl_vsi.compat.old_checkpoints"),
 )
 
 FAILURES: list[Failure] = []
