@@ -24,28 +24,29 @@ PROMPT = "Please provide the short answer with one or two words or a number."
 TEMPLATE = (
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
     "{% for c in m['content'] %}{% if c['type'] == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
+    "{% elif c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
     "{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
 )
 
 
-def write_clips(folder: Path, distinct: int, frames: int, names: int) -> list[str]:
-    """`names` H.264 clips of 640x480 at 24 fps, of `distinct` contents; files differ by their last bytes."""
+def write_clips(folder: Path, distinct: int, frames: int, names: int, size: tuple[int, int] = SIZE) -> list[str]:
+    """`names` H.264 clips at 24 fps, of `distinct` contents; files differ by their last bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = [_clip(folder / f".{i}.mp4", frames, i) for i in range(distinct)]
+    contents = [_clip(folder / f".{i}.mp4", frames, i, size) for i in range(distinct)]
     for i in range(names):
         box = (16).to_bytes(4, "big") + b"free" + i.to_bytes(8, "big")  # an MP4 box that readers skip
         (folder / f"{i:04}.mp4").write_bytes(contents[i % distinct] + box)
     return [f"{folder.name}/{i:04}.mp4" for i in range(names)]
 
 
-def _clip(path: Path, frames: int, seed: int) -> bytes:
+def _clip(path: Path, frames: int, seed: int, size: tuple[int, int]) -> bytes:
     noise = np.random.default_rng(seed).integers(0, 256, (30, 40 + frames, 3), dtype=np.uint8)
     wide = noise.repeat(16, axis=0).repeat(16, axis=1)
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "23"})
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for i in range(frames):
-            image = np.ascontiguousarray(wide[:, i * 4 : i * 4 + SIZE[0]])
+            image = np.ascontiguousarray(wide[: size[1], i * 4 : i * 4 + size[0]])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     data = path.read_bytes()
@@ -75,8 +76,13 @@ def make_config(root: Path, **data: Any) -> DictConfig:
     return OmegaConf.create({"vsi": vsi, "data": node})
 
 
-def make_processor() -> Any:
-    """Qwen2-VL's processor over a byte tokenizer (more tokens a text than the real one, for both sides)."""
+def make_processor(pixels: int | None = None, words: int = 0) -> Any:
+    """Qwen2-VL's processor over a byte tokenizer (more tokens a text than the real one, for both sides).
+
+    Args:
+        pixels: of each frame and image; any number of them where it is not given.
+        words: size that the vocabulary is filled up to.
+    """
     import transformers as tf
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
@@ -88,9 +94,10 @@ def make_processor() -> Any:
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     tokenizer = tf.PreTrainedTokenizerFast(
-        tokenizer_object=raw, eos_token="<|im_end|>", additional_special_tokens=special
+        tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>", additional_special_tokens=special
     )
-    bounds = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 16384}
+    tokenizer.add_tokens([f"<word {i}>" for i in range(words - len(tokenizer))])
+    bounds = {"shortest_edge": pixels or 56 * 56, "longest_edge": pixels or 28 * 28 * 16384}
     return tf.Qwen2VLProcessor(
         image_processor=tf.Qwen2VLImageProcessor(size=dict(bounds)),
         video_processor=Qwen2VLVideoProcessor(size=dict(bounds)),

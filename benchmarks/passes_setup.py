@@ -53,8 +53,20 @@ SHAPES = {
 }
 
 
-def save_model(shape: Shape, dtype: torch.dtype) -> Path:
-    """A model with random weights, in a folder that the system throws away."""
+TOKENS = {
+    "bos_token_id": EOS,
+    "eos_token_id": EOS,
+    "pad_token_id": EOS,
+    "image_token_id": IMAGE,
+    "video_token_id": VIDEO,
+    "vision_start_token_id": VISION_START,
+    "vision_end_token_id": VISION_END,
+}
+"""Of the batches in `verl_vsi.engine.samples`."""
+
+
+def save_model(shape: Shape, dtype: torch.dtype, folder: Path | None = None, tokens: dict[str, int] = TOKENS) -> Path:
+    """A model with random weights, in `folder`, or in one that the system throws away."""
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
     section = [shape.head // 8, shape.head * 3 // 16, shape.head * 3 // 16]
@@ -68,9 +80,7 @@ def save_model(shape: Shape, dtype: torch.dtype) -> Path:
         "max_position_embeddings": 32768,
         "use_sliding_window": False,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": section},
-        "bos_token_id": EOS,
-        "eos_token_id": EOS,
-        "pad_token_id": EOS,
+        **{name: tokens[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")},
     }
     vision = {
         "depth": shape.vision_layers,
@@ -82,14 +92,11 @@ def save_model(shape: Shape, dtype: torch.dtype) -> Path:
     config = Qwen2VLConfig(
         text_config=text,
         vision_config=vision,
-        image_token_id=IMAGE,
-        video_token_id=VIDEO,
-        vision_start_token_id=VISION_START,
-        vision_end_token_id=VISION_END,
         tie_word_embeddings=False,
+        **{name: token for name, token in tokens.items() if name.startswith(("image", "video", "vision"))},
     )
     torch.manual_seed(0)
-    folder = Path(tempfile.mkdtemp(prefix="verl-vsi-passes-"))
+    folder = folder or Path(tempfile.mkdtemp(prefix="verl-vsi-passes-"))
     torch.set_default_dtype(dtype)
     Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
     torch.set_default_dtype(torch.float32)

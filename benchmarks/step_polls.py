@@ -1,0 +1,5 @@
+"""For `step.py`: verl's own interval of looking for finished rollouts, in place of the CPU's shorter one."""
+
+from verl_vsi.cpu import polling
+
+polling.SECONDS = 2.0

@@ -1,0 +1,80 @@
+"""The table and the picture of `step.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+PHASES = {  # colours of Okabe and Ito, told apart by hatching in print
+    "gen": ("generation", "#009E73", ""),
+    "old_log_prob": ("old log-probabilities", "#E69F00", "//"),
+    "ref": ("reference", "#56B4E9", "\\\\"),
+    "update_actor": ("update", "#0072B2", ""),
+    "update_weights": ("weight sync", "#CC79A7", "xx"),
+    "rest": ("rest", "#999999", ".."),
+}
+NAMES = {
+    "verl": "verl",
+    "shared": "shared passes",
+    "polls": "shared passes, polling every 2 s",
+    "trl": "TRL",
+}
+
+
+def phases(case: dict[str, Any]) -> dict[str, float]:
+    """Median seconds of each phase; `rest` is what no phase covers."""
+    found = {name: median(step.get(name, 0.0) for step in case["steps"]) for name in PHASES if name != "rest"}
+    return {**found, "rest": max(total(case) - sum(found.values()), 0.0)}
+
+
+def total(case: dict[str, Any], key: str = "step") -> float:
+    """Median seconds of a whole step, or its CPU seconds."""
+    return median(step[key] for step in case["steps"])
+
+
+def show(record: dict[str, Any]) -> None:
+    """Seconds by phase, and how many times verl's they are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    cases = {name: record["cases"][name] for name in NAMES if name in record["cases"]}
+    table = Table(
+        "phase", *(NAMES[name] for name in cases), title=f"seconds of a step, median: {record['about']['what']}"
+    )
+    ours = cases.get("shared")
+    for phase, (label, *_) in PHASES.items():
+        table.add_row(label, *(f"{phases(case)[phase]:.2f}" for case in cases.values()))
+    for key, label in (("step", "whole step"), ("cpu", "CPU seconds, all processes")):
+        table.add_row(label, *(f"{total(case, key):.1f}" for case in cases.values()), style="bold")
+        if ours:
+            times = (f"{total(case, key) / total(ours, key):.1f}x" for case in cases.values())
+            table.add_row("  times shared passes", *times)
+    Console().print(table)
+
+
+def draw(record: dict[str, Any], path: Path) -> None:
+    """Stacked bars: what a step consists of, and what is left of it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    cases = [name for name in NAMES if name in record["cases"]]
+    figure, axes = pyplot.subplots(figsize=(7.2, 0.8 + 0.6 * len(cases)))
+    left = [0.0] * len(cases)
+    for phase, (label, colour, hatch) in PHASES.items():
+        widths = [phases(record["cases"][name])[phase] for name in cases]
+        axes.barh(cases, widths, left=left, color=colour, hatch=hatch, edgecolor="white", label=label)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    for row, end in enumerate(left):
+        axes.text(end, row, f" {end:.1f} s", va="center")
+    axes.set_yticks(range(len(cases)), [NAMES[name] for name in cases])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12 * max(left))
+    axes.set_xlabel("seconds of a step")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
