@@ -17,6 +17,7 @@ from verl_vsi.engine import on_policy
 from verl_vsi.engine.balance import cut_groups, whole_groups
 from verl_vsi.engine.choice import why_stock_run
 from verl_vsi.engine.names import TRAINER
+from verl_vsi.engine.replicas import stop_if_lost
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,31 @@ class SharedPassesTrainer(PPOTrainerSync):
         if config.actor_rollout_ref.actor.shuffle:
             logger.warning("actor.shuffle=True tears groups apart: shared passes save less. Set it to False")
 
+    def on_sample_end(self) -> None:
+        """As verl's; where rollouts failed, only if all replicas still answer."""
+        if failed := self.replay_buffer.failure_keys["train"]:
+            logger.warning(
+                "verl-vsi: rollouts of %d questions failed (why: above, 'Error in _run_prompt')", len(failed)
+            )
+            self._stop_if_lost()
+        super().on_sample_end()
+
+    def _step_once(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super()._step_once(*args, **kwargs)
+        except RuntimeError as error:  # as verl's buffer raises where no rollout came back at all
+            if "no materializable trajectories" in str(error):
+                self._stop_if_lost(error)
+            raise
+
+    def _stop_if_lost(self, cause: BaseException | None = None) -> None:
+        replicas, run = self.llm_server_manager.get_replicas(), self.config.trainer.default_local_dir
+        stop_if_lost(replicas, self.tokenizer.eos_token_id, run, cause)
+
     def _balance_batch(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        questions = self.config.data.train_batch_size // self.parameter_sync_step
+        wanted = questions * self.config.actor_rollout_ref.rollout.n
+        metrics["training/rollouts_missing"] = max(wanted - len(batch), 0)
         batch = super()._balance_batch(batch, metrics, *args, **kwargs)
         cells = self._ranks() * self._mini_batches(len(batch))
         uids = [key.split("_")[0] for key in batch.keys]
