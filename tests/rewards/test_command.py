@@ -37,6 +37,7 @@ def test_try_shows_brackets_as_they_are() -> None:
         (["--numeric", "l2"], "reward numeric 'l2' is unknown"),
         (["--term", "accuracy"], "--term is name=weight"),
         (["--term", "speed=1"], "reward term 'speed' is unknown"),
+        (["--task", "counting"], "task 'counting' is unknown; one of obj_appearance_order, object_abs_distance"),
     ],
 )
 def test_try_refuses_what_it_does_not_know(args: list[str], message: str) -> None:

@@ -67,6 +67,7 @@ def test_every_header_gives_a_command_an_override_and_numbers() -> None:
 
 def test_diff_prints_what_differs_and_only_that() -> None:
     output = run("diff", "vsgrpo_2b", "vsgrpo_2b ablation=[no_kl]")
+    assert "ablation=[no_kl]" in output.splitlines()[0], "not taken for markup"
     lines = [line.split() for line in output.splitlines()[1:] if "use_kl_loss" in line]
     assert lines == [["actor_rollout_ref.actor.use_kl_loss", "True", "False"]]
     assert len(output.splitlines()) == 2
@@ -105,7 +106,7 @@ def test_an_unknown_recipe_names_those_there_are() -> None:
 
 def test_estimate_agrees_with_arithmetic_by_hand() -> None:
     with composer() as compose:
-        load = load_of(compose.recipe("vsgrpo_2b"))
+        load = load_of(compose.recipe("vsgrpo_2b passes=stock"))
     # 16 frames of 128*28*28 pixels: 8 pairs x 128 tokens
     assert load.video_tokens == 1024
     # verl's 14 x 2 copies of a group are 0.54 GB; one copy a response is half of that
@@ -113,6 +114,21 @@ def test_estimate_agrees_with_arithmetic_by_hand() -> None:
     output = run("estimate", "vsgrpo_2b", "--rows", "116900")
     assert "1826" in output, "116,900 questions in batches of 64"
     assert "2.21 B" in output
+
+
+def test_estimate_knows_what_passes_share() -> None:
+    with composer() as compose:
+        shared = load_of(compose.recipe("vsgrpo_2b mode=think passes=shared"))
+        stock = load_of(compose.recipe("vsgrpo_2b mode=think passes=stock"))
+        megatron = load_of(compose.recipe("vsgrpo_7b passes=shared"))
+    # one group is over the limit of 16,384 tokens by itself: a prompt of 1,144 and 14 answers of 1,024
+    assert (shared.tokens, shared.spoken) == (1144 + 14 * 1024, 14 * 1024)
+    # four rows, each with a prompt of its own, and logits for all of it
+    assert (stock.tokens, stock.spoken) == (4 * (1144 + 1024), 4 * (1144 + 1024))
+    assert (shared.shared, stock.shared, megatron.shared) == (True, False, False)
+    # 64 videos of 16 frames of 128*28*28 pixels in bytes; float32 for each of 896 responses
+    assert "0.3 GB" in run("estimate", "vsgrpo_2b", "passes=shared", "--rows", "116900")
+    assert "17.3 GB" in run("estimate", "vsgrpo_2b", "passes=stock", "--rows", "116900")
 
 
 def test_estimate_without_rows_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def list_(config_dir: ConfigDir = None) -> None:
         where = catalogue.folders(config_dir)
     table = _table("recipe", "trainer", "what it is")
     for recipe in catalogue.recipes(where):
-        table.add_row(recipe.name, recipe.trainer.rpartition(".")[2], recipe.title)
+        _row(table, recipe.name, recipe.trainer.rpartition(".")[2], recipe.title)
     console.print(table)
     for group in catalogue.GROUPS:
         console.print(f"{group}: {', '.join(catalogue.options(group, where))}", highlight=False)
@@ -72,7 +72,7 @@ def diff(
         found = differences(settings(compose.recipe(first)), settings(compose.recipe(second)))
     table = _table("key", first, second)
     for difference in found:
-        table.add_row(difference.key, str(difference.first), str(difference.second))
+        _row(table, difference.key, str(difference.first), str(difference.second))
     console.print(table if found else "no difference")
 
 
@@ -95,7 +95,7 @@ def estimate(
         lines = compute(compose.recipe([recipe, *(overrides or [])]), rows, videos)
     table = _table("what", "how much", "how it is reckoned")
     for line in lines:
-        table.add_row(line.what, line.amount, line.reckoned)
+        _row(table, line.what, line.amount, line.reckoned)
     console.print(table)
 
 
@@ -115,8 +115,13 @@ def _table(*columns: str) -> Table:
     """Cells that are too long go on in the next line; none is cut."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(escape(column), overflow="fold")
     return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    """Cells as they are: rich would take `[no_kl]` for markup."""
+    table.add_row(*map(escape, cells))
 
 
 def _show_recipe(name: str, overrides: list[str], config_dir: Path | None) -> None:
@@ -131,7 +136,7 @@ def _show_recipe(name: str, overrides: list[str], config_dir: Path | None) -> No
     table = _table("key", "verl's default", "this recipe")
     for difference in found:
         default = "" if difference.first == ABSENT else str(difference.first)
-        table.add_row(difference.key, default, str(difference.second))
+        _row(table, difference.key, default, str(difference.second))
     console.print(table)
 
 

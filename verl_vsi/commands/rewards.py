@@ -34,10 +34,12 @@ def try_(
     module: Annotated[list[str] | None, typer.Option(help="A Python module with terms of your own.")] = None,
 ) -> None:
     """Score one response and say where the score comes from."""
-    from verl_vsi.rewards.registry import Settings
+    from verl_vsi.data_adapters.tasks import TASKS
+    from verl_vsi.rewards.registry import Settings, one_of
     from verl_vsi.rewards.vsgrpo import respond
 
     try:
+        one_of("task", task, TASKS)
         settings = Settings(_weights(term or PAPER), numeric, extraction, format, _tag(mode), modules=module or ())
         _show(respond(f"try/{task}", response, truth, {"options": option or ()}, settings))
     except (ImportError, ValueError) as error:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.checks.files import row_files
 from verl_vsi.checks.settings import video_tokens
+from verl_vsi.engine.choice import why_stock_passes
 from verl_vsi.recipe_tools.shape import Shape, shape_of
 
 TEXT_TOKENS = 120
@@ -37,10 +38,15 @@ class Load:
     response: int
     batch: int
     rollouts: int
-    micro_batch: int
+    tokens: int
+    """Of the largest micro-batch on one GPU, those that pass through the model."""
+    spoken: int
+    """Of these, those that get logits."""
     gpus: int
     passes: int
     """Times that the trainer reads a batch's pixels: old and reference log-probabilities, update."""
+    shared: bool
+    """Whether a question's rollouts share its prompt and its video (``passes=shared``, and nothing against it)."""
 
     @property
     def prompt(self) -> int:
@@ -49,7 +55,7 @@ class Load:
 
     @property
     def pixel_bytes(self) -> int:
-        """One video as the trainer moves it."""
+        """One video as verl's own passes move it, in float32."""
         return self.video_tokens * PATCHES_A_TOKEN * PATCH_BYTES
 
 
@@ -83,20 +89,30 @@ def load_of(config: DictConfig) -> Load:
     tokens = video_tokens(config)
     if tokens is None:
         raise ValueError("vsi.frames.nframes is null: with frames by the second a video's tokens depend on its length")
-    actor = OmegaConf.select(config, "actor_rollout_ref.actor")
-    gpus = config.trainer.n_gpus_per_node * config.trainer.nnodes
-    if actor is None:
-        response = 16
-        return Load(tokens, response, config.data.train_batch_size, 1, config.data.micro_batch_size_per_gpu, gpus, 1)
-    return Load(
-        video_tokens=tokens,
-        response=config.data.max_response_length,
-        batch=config.data.train_batch_size,
-        rollouts=config.actor_rollout_ref.rollout.n,
-        micro_batch=actor.ppo_micro_batch_size_per_gpu,
-        gpus=gpus,
-        passes=3 if actor.use_kl_loss else 2,
-    )
+    ours = _sft_load if OmegaConf.select(config, "actor_rollout_ref.actor") is None else _grpo_load
+    return ours(config, tokens, config.trainer.n_gpus_per_node * config.trainer.nnodes)
+
+
+def _sft_load(config: DictConfig, video: int, gpus: int) -> Load:
+    """Answers of two words or a number."""
+    response, batch = 16, config.data.train_batch_size
+    computed = config.data.micro_batch_size_per_gpu * (video + TEXT_TOKENS + response)
+    return Load(video, response, batch, 1, computed, computed, gpus, 1, shared=False)
+
+
+def _grpo_load(config: DictConfig, video: int, gpus: int) -> Load:
+    actor, n = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout.n
+    response, batch = config.data.max_response_length, config.data.train_batch_size
+    shared = why_stock_passes(config) is None
+    if shared:
+        group, spoken = video + TEXT_TOKENS + n * response, n * response
+        # whole groups up to the limit, and at least one
+        groups = min(max(1, actor.ppo_max_token_len_per_gpu // group), -(-batch // gpus))
+    else:
+        group = spoken = video + TEXT_TOKENS + response
+        groups = actor.ppo_micro_batch_size_per_gpu
+    passes = 3 if actor.use_kl_loss else 2
+    return Load(video, response, batch, n, groups * group, groups * spoken, gpus, passes, shared)
 
 
 def count_rows(config: DictConfig) -> int:
@@ -131,15 +147,14 @@ def _gpu(config: DictConfig, load: Load, shape: Shape) -> Iterator[Line]:
     full = config.vsi.lora.rank == 0
     weights = _weight_bytes(config, load, shape)
     trained = shape.parameters * 12 / load.gpus if full else 0.02 * shape.parameters * 16 / load.gpus
-    tokens = load.micro_batch * (load.prompt + load.response)
-    logits, hidden = tokens * shape.vocabulary * 10, tokens * shape.hidden * shape.layers * 2
+    logits, hidden = load.spoken * shape.vocabulary * 10, load.tokens * shape.hidden * shape.layers * 2
     yield Line("model", f"{shape.parameters / 1e9:.2f} B parameters", "language model and tower")
     yield Line(
         "GPU: weights", _gb(weights), "float32 over all GPUs (FSDP2), or bfloat16 over tensor parallel (Megatron)"
     )
     yield Line("GPU: gradients and Adam", _gb(trained), "all weights" if full else "LoRA, some 2% of the weights")
-    yield Line("GPU: logits", _gb(logits), f"{tokens} tokens x {shape.vocabulary} x (bf16 + float32 + gradient)")
-    yield Line("GPU: checkpointed activations", _gb(hidden), "one hidden state a layer and token")
+    yield Line("GPU: logits", _gb(logits), f"{load.spoken} tokens x {shape.vocabulary} x (bf16 + float32 + gradient)")
+    yield Line("GPU: checkpointed activations", _gb(hidden), f"{load.tokens} tokens, one hidden state a layer")
     yield Line("GPU: training in all", _gb(weights + trained + logits + hidden), "per GPU, without fragmentation")
     if load.rollouts > 1:
         cache = (load.prompt + load.response) * shape.kv_width * shape.layers * 2
@@ -155,16 +170,21 @@ def _weight_bytes(config: DictConfig, load: Load, shape: Shape) -> float:
 
 
 def _bytes(config: DictConfig, load: Load, videos: int) -> Iterator[Line]:
-    frames = config.vsi.frames
-    store = videos * frames.nframes * frames.max_pixels * 3
-    step = load.batch * load.rollouts * load.pixel_bytes
-    nodes = config.trainer.nnodes
-    yield Line("disk: frames", _gb(store), f"{videos} videos, uint8, decoded once, read by memory map")
-    yield Line("host: pixels of a step", _gb(step), "float32 for every response, spread over the nodes' TransferQueue")
-    yield Line("moved a step", _gb(step * (1 + load.passes)), f"written once, read {load.passes} times")
+    video = config.vsi.frames.nframes * config.vsi.frames.max_pixels * 3
+    if load.shared:
+        step, how = load.batch * video, "uint8, once a question, in Ray's object store"
+        moved = "mapped by vLLM, and read from the store by each pass; TransferQueue carries names"
+    else:
+        step, how = load.batch * load.rollouts * load.pixel_bytes, "float32, for every response, in TransferQueue"
+        moved = f"written once, read {load.passes} times"
     offload = config.vsi.hardware.offload
+    yield Line("disk: frames", _gb(videos * video), f"{videos} videos, uint8, decoded once, read by memory map")
+    yield Line("host: pixels of a step", _gb(step), f"{how}, spread over the nodes")
+    yield Line("moved a step", _gb(step * (1 + load.passes)), moved)
     yield Line(
-        "host: a node", _gb(step / nodes + _offloaded(config, load)), "pixels" + (" and offloaded weights" * offload)
+        "host: a node",
+        _gb(step / config.trainer.nnodes + _offloaded(config, load)),
+        "pixels" + (" and offloaded weights" * offload),
     )
 
 
