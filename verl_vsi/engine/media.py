@@ -112,7 +112,8 @@ class Media:
     def _run(self, tower: Tower, items: Sequence[Item]) -> dict[Hashable, Tensor]:
         if not items:
             return {}
-        patches = torch.cat([item.patches() for item in items]).to(self.device)
+        parts = [item.patches() for item in items]
+        patches = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(self.device)
         grids = torch.tensor([item.grid for item in items], device=self.device)
         tokens = (grids.prod(-1) // _MERGED).tolist()
         features = dict(zip((item.key for item in items), tower(patches, grids).split(tokens), strict=True))
@@ -157,4 +158,4 @@ def _stored(text: str, grid: Tensor, processor: Any) -> Item:
 def digest(tensor: Tensor) -> bytes:
     """What tells one content from another."""
     data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-    return hashlib.blake2b(data.tobytes(), digest_size=16).digest()
+    return hashlib.blake2b(data, digest_size=16).digest()

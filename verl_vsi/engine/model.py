@@ -1,4 +1,4 @@
-"""Qwen2-VL (and 2.5) that also takes a plan: packed ids in, logits at answer positions out.
+"""Qwen2-VL (and 2.5) that also takes a plan: packed ids in, log-probabilities at answer positions out.
 
 The model's own `forward` and those of its attention layers are wrapped, on the instance. So a plan goes through the
 module's `__call__`: FSDP's hooks fire, PEFT's adapters are met, checkpointed layers recompute what they computed. And
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-from types import MethodType
 from typing import Any
 
 import torch
@@ -19,7 +18,9 @@ from torch import Tensor, nn
 from verl_vsi.engine.attention import attend
 from verl_vsi.engine.layout import Layout
 from verl_vsi.engine.media import Media
+from verl_vsi.engine.memory import save_memory, wrap
 from verl_vsi.engine.plan import Plan
+from verl_vsi.engine.readout import Readout
 
 MODEL_TYPES = ("qwen2_vl", "qwen2_5_vl")
 """`config.model_type` of the models that can be taught."""
@@ -28,26 +29,26 @@ _FULL = "full_attention"
 
 
 def teach(model: nn.Module) -> None:
-    """Let `model(vsi_plan=plan, vsi_media=media)` return logits (N, vocabulary); other calls stay as they are."""
-    _wrap(model, _model_forward)
+    """Let `model(vsi_plan=plan, vsi_media=media, vsi_readout=readout)` return what the readout reads.
+
+    Other calls give what they gave, in less memory.
+    """
+    wrap(model, _model_forward)
     for layer in model.model.language_model.layers:  # pyright: ignore
-        _wrap(layer.self_attn, _attention_forward)
-
-
-def _wrap(module: nn.Module, forward: Any) -> None:
-    upstream = module.forward
-
-    @functools.wraps(upstream)
-    def wrapped(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        return forward(self, upstream, *args, **kwargs)
-
-    module.forward = MethodType(wrapped, module)
+        wrap(layer.self_attn, _attention_forward)
+    save_memory(model)
 
 
 def _model_forward(
-    model: Any, upstream: Any, *args: Any, vsi_plan: Plan | None = None, vsi_media: Media | None = None, **kwargs: Any
+    model: Any,
+    upstream: Any,
+    *args: Any,
+    vsi_plan: Plan | None = None,
+    vsi_media: Media | None = None,
+    vsi_readout: Readout | None = None,
+    **kwargs: Any,
 ) -> Any:
-    if vsi_plan is None or vsi_media is None:
+    if vsi_plan is None or vsi_media is None or vsi_readout is None:
         return upstream(*args, **kwargs)
     embeddings = model.get_input_embeddings()(vsi_plan.ids)
     embeddings = place(embeddings, vsi_plan.ids, vsi_media, model)
@@ -57,7 +58,7 @@ def _model_forward(
         position_ids=vsi_plan.positions,
         use_cache=False,
     )[0]
-    return model.lm_head(hidden[0, vsi_plan.read])
+    return vsi_readout(model.lm_head, hidden[0, vsi_plan.read], vsi_plan.labels)
 
 
 def place(embeddings: Tensor, ids: Tensor, media: Media, model: Any) -> Tensor:

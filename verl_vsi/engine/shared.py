@@ -9,16 +9,14 @@ from __future__ import annotations
 import functools
 import logging
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
-import verl.utils.torch_functional as verl_functional
 from torch import Tensor
 from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_id, get_device_name
-from verl.utils.torch_functional import logprobs_from_logits
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp import transformer_impl
 from verl.workers.engine.utils import detach_tree
@@ -30,6 +28,7 @@ from verl_vsi.engine.model import teach
 from verl_vsi.engine.names import VENDOR
 from verl_vsi.engine.options import Options, take_options
 from verl_vsi.engine.plan import Plan, make_plan, rows_of
+from verl_vsi.engine.readout import Readout
 from verl_vsi.engine.support import why_stock_batch, why_stock_engine
 from verl_vsi.rollout.stored import KEY, with_pixels
 
@@ -145,23 +144,10 @@ class SharedPassesEngine(_Stock):
     def _shared_output(self, micro_batch: TensorDict) -> dict[str, Tensor]:
         """Log-probabilities (and entropies) at answer positions, zeros elsewhere, jagged like the batch's ids."""
         plan = make_plan(rows_of(micro_batch))
-        logits = self.module(vsi_plan=plan, vsi_media=self._media(micro_batch, plan))
         temperature: Any = tu.get_non_tensor_data(micro_batch, "temperature", default=1.0)
-        if temperature != 1.0:
-            logits = logits / max(temperature, 1e-8)
-        ids, output = micro_batch["input_ids"], {}
-        if tu.get_non_tensor_data(micro_batch, "calculate_entropy", default=False):
-            output["entropy"] = _spread(self._entropy(logits), plan, ids)
-        elif tu.get_non_tensor_data(micro_batch, on_policy.FLAG, default=False):
-            with torch.no_grad():
-                output["entropy"] = _spread(self._entropy(logits), plan, ids)
-        output["log_probs"] = _spread(logprobs_from_logits(logits=logits, labels=plan.labels), plan, ids)
-        return output
-
-    def _entropy(self, logits: Tensor) -> Tensor:
-        if self.engine_config.entropy_checkpointing:
-            return torch.utils.checkpoint.checkpoint(verl_functional.entropy_from_logits, logits, use_reentrant=False)  # pyright: ignore
-        return verl_functional.entropy_from_logits(logits)
+        readout = Readout(temperature, _entropy(micro_batch))
+        found = self.module(vsi_plan=plan, vsi_media=self._media(micro_batch, plan), vsi_readout=readout)
+        return {name: _spread(values, plan, micro_batch["input_ids"]) for name, values in found.items()}
 
     def _media(self, micro_batch: TensorDict, plan: Plan) -> Media:
         inputs = micro_batch["multi_modal_inputs"] if "multi_modal_inputs" in micro_batch.keys() else None  # noqa: SIM118
@@ -197,6 +183,12 @@ class StockEngine(_Stock):
         """As verl's."""
         print("verl-vsi: verl's own passes: shared passes need strategy=fsdp2, this run has fsdp", flush=True)
         super().__init__(*args, **kwargs)
+
+
+def _entropy(batch: TensorDict) -> Literal["trained", "watched"] | None:
+    if tu.get_non_tensor_data(batch, "calculate_entropy", default=False):
+        return "trained"
+    return "watched" if tu.get_non_tensor_data(batch, on_policy.FLAG, default=False) else None
 
 
 def _spread(values: Tensor, plan: Plan, ids: Tensor) -> Tensor:
