@@ -1,7 +1,8 @@
 """How much training passes cost with and without sharing, from one run.
 
     python benchmarks/passes.py                                    # CPU, a small model of Qwen2-VL-2B's proportions
-    python benchmarks/passes.py --device cuda --shape 2b           # a GPU, bfloat16, random weights
+    python benchmarks/passes.py --device cuda --shape 2b           # a GPU, bfloat16, random weights; 7b too
+    python benchmarks/passes.py --shape tiny --n 2 --answers 3     # that the script runs, in seconds
 
 One micro-batch of n rollouts on one video (1,024 video tokens, 200 text tokens): verl's own engine, ours, and ours with
 the vision tower frozen. On a CPU, CPU seconds of one thread; on a GPU, seconds. Results go to benchmarks/results/ as
@@ -14,6 +15,7 @@ import argparse
 import ctypes
 import gc
 import json
+import math
 import os
 import platform
 import time
@@ -39,15 +41,17 @@ def main() -> None:
     """Measure, print, record, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--shape", choices=("small", "2b", "7b"), default="small")
+    parser.add_argument("--shape", choices=("tiny", "small", "2b", "7b"), default="small")
     parser.add_argument("--n", type=int, nargs="+", default=[2, 7, 14, 28], help="rollouts of a question")
     parser.add_argument("--answers", type=int, nargs="+", default=[10, 100, 300], help="tokens of an answer")
     parser.add_argument("--repeats", type=int, default=3, help="runs of the shared passes; the median counts")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
     start(options.device)
     from passes_show import draw, show  # pyright: ignore[reportMissingImports]
 
-    path = RESULTS / f"passes_{options.device}_{options.shape}.json"
+    options.out.mkdir(exist_ok=True)
+    path = options.out / f"passes_{options.device}_{options.shape}.json"
     record = resume(path, about(options))
     for row in measure_all(options, record["rows"]):
         record["rows"].append(row)
@@ -58,7 +62,6 @@ def main() -> None:
 
 def resume(path: Path, now: dict[str, Any]) -> dict[str, Any]:
     """What an interrupted run of today, on the same machine and versions, has measured already."""
-    RESULTS.mkdir(exist_ok=True)
     if path.exists():
         before = json.loads(path.read_text())
         if {**before["about"], RATE: 0} == {**now, RATE: 0}:
@@ -79,6 +82,8 @@ def case_of(row: dict[str, Any]) -> tuple[int, int, str]:
 
 def start(device: str) -> None:
     """A process group of one; one thread on a CPU."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("there is no GPU here (torch.cuda.is_available() is False), and nothing was measured")
     if device == "cpu":
         os.environ["VERL_PLATFORM"] = "cpu"
         torch.set_num_threads(1)
@@ -131,8 +136,11 @@ def measure_all(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iter
             repeats = 1 if kind == "stock" else options.repeats
             warm = kind == "frozen" or options.device == "cuda"
             case = {"kind": kind, "pass": name, "n": n, "answer": length}
-            measured = measure(engines.get(kind), batch, name, repeats, options.device, warm=warm)
-            yield {**case, **measured, "floor": floor(shape, kind, name, n, length)}
+            try:
+                measured = measure(engines.get(kind), batch, name, repeats, options.device, warm=warm)
+            except torch.OutOfMemoryError:
+                measured = {"seconds": math.inf, "peak_bytes": math.inf}  # stock's logits, for many long answers
+            yield {**case, **measured, "floor": floor(shape, kind, name, n, length), "tokens": tokens(kind, n, length)}
 
 
 def cases(options: argparse.Namespace) -> list[tuple[int, int, str]]:
@@ -162,18 +170,23 @@ class Engines:
         return self._made[kind]
 
 
+def tokens(kind: str, n: int, length: int) -> int:
+    """Tokens that the language model computes."""
+    prompt = GRID[0] * GRID[1] * GRID[2] // 4 + 2 + TEXT
+    return n * (prompt + length) if kind == "stock" else prompt + n * (length - 1)
+
+
 def floor(shape: Any, kind: str, name: str, n: int, length: int) -> float:
     """Floating-point operations that the pass cannot do without; a backward pass costs two forward ones."""
     from passes_setup import flops  # pyright: ignore[reportMissingImports]
 
-    prompt, patches = GRID[0] * GRID[1] * GRID[2] // 4 + 2 + TEXT, GRID[0] * GRID[1] * GRID[2]
-    passes = 1 if name == "forward" else 3
+    patches, frame = GRID[0] * GRID[1] * GRID[2], GRID[1] * GRID[2]
+    passes, all_tokens = 1 if name == "forward" else 3, tokens(kind, n, length)
     if kind == "stock":
-        one = flops(shape, patches=patches, tokens=prompt + length, answers=prompt + length, frame=GRID[1] * GRID[2])
-        return n * one * passes
+        one = all_tokens // n
+        return n * flops(shape, patches=patches, tokens=one, answers=one, frame=frame) * passes
     shown = 0 if kind == "frozen" else patches
-    tokens = prompt + n * (length - 1)
-    return flops(shape, patches=shown, tokens=tokens, answers=n * length, frame=GRID[1] * GRID[2]) * passes
+    return flops(shape, patches=shown, tokens=all_tokens, answers=n * length, frame=frame) * passes
 
 
 def measure(engine: Any, batch: Any, name: str, repeats: int, device: str, *, warm: bool) -> dict[str, float]:

@@ -46,6 +46,7 @@ class Shape:
 
 
 SHAPES = {
+    "tiny": Shape(64, 96, 1, 2, 1, 128, 32, 1, 2),
     # Qwen2-VL-2B's proportions: vision 58 % of stock's work, output layer 6 %.
     "small": Shape(256, 1496, 2, 4, 2, 1856, 192, 3, 3),
     "2b": Shape(1536, 8960, 28, 12, 2, 151936, 1280, 32, 16),

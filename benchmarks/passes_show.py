@@ -18,13 +18,13 @@ def find(record: dict[str, Any], **wanted: Any) -> dict[str, Any]:
 
 
 def show(record: dict[str, Any]) -> None:
-    """Ratios of verl's own cost to ours, and ours to the floor."""
+    """Ratios of verl's own cost to ours; what operations and tokens allow beside them; ours to the floor."""
     from rich.console import Console
     from rich.table import Table
 
     about = record["about"]
     table = Table(title=f"times cheaper than verl: {about['device']}, {about['shape']} {about['dtype']}")
-    for column in ("pass", "answer", "n", "verl s", "shared", "tower frozen", "memory", "share of the floor"):
+    for column in ("pass", "answer", "n", "verl s", "shared", "FLOPs", "tower frozen", "memory", "tokens", "of floor"):
         table.add_column(column, justify="right")
     for stock in (row for row in record["rows"] if row["kind"] == "stock"):
         case = {key: stock[key] for key in ("pass", "n", "answer")}
@@ -34,11 +34,34 @@ def show(record: dict[str, Any]) -> None:
             str(stock["answer"]),
             str(stock["n"]),
             f"{stock['seconds']:.2f}",
-            *(f"{stock['seconds'] / row['seconds']:.1f}x" for row in (shared, frozen)),
+            f"{stock['seconds'] / shared['seconds']:.1f}x",
+            f"{stock['floor'] / shared['floor']:.1f}x",
+            f"{stock['seconds'] / frozen['seconds']:.1f}x",
             f"{stock['peak_bytes'] / max(shared['peak_bytes'], 1):.1f}x",
+            f"{stock['tokens'] / shared['tokens']:.1f}x",
             f"{shared['floor'] / about['matrix_flops_per_second'] / shared['seconds']:.0%}",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print("FLOPs: by how much sharing cuts them; tokens: those that the language model computes")
+    for line in growth(record):
+        console.print(line)
+
+
+def growth(record: dict[str, Any]) -> list[str]:
+    """What an update costs at the most rollouts, in units of what it costs at the fewest."""
+    numbers = sorted({row["n"] for row in record["rows"]})
+    lines = []
+    for length in sorted({row["answer"] for row in record["rows"]}):
+        grown = []
+        for kind, (*_, label) in LOOK.items():
+            first, last = (
+                find(record, kind=kind, n=n, answer=length, **{"pass": "update"})["seconds"]
+                for n in (numbers[0], numbers[-1])
+            )
+            grown.append(f"{label} {last / first:.2f}x")
+        lines.append(f"update, answers of {length}, n from {numbers[0]} to {numbers[-1]}: {', '.join(grown)}")
+    return lines
 
 
 def draw(record: dict[str, Any], path: Path) -> None:

@@ -1,0 +1,57 @@
+"""The script that measures training passes runs, in a size that takes seconds, and says where a GPU is missing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "passes.py"
+
+
+def passes(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "VERL_PLATFORM": "cpu", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, env=environment, timeout=250
+    )
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("results")
+    done = passes("--shape", "tiny", "--n", "2", "3", "--answers", "3", "--repeats", "1", "--out", str(folder))
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder, done.stdout
+
+
+def test_every_case_has_time_memory_and_floor(measured: tuple[Path, str]) -> None:
+    rows = json.loads((measured[0] / "passes_cpu_tiny.json").read_text())["rows"]
+    kinds = {(row["kind"], row["pass"], row["n"]) for row in rows}
+    assert kinds == {(k, p, n) for k in ("stock", "shared", "frozen") for p in ("forward", "update") for n in (2, 3)}
+    assert all(0 < row["seconds"] < math.inf and row["floor"] > 0 for row in rows)
+
+
+def test_the_table_and_the_picture_are_there(measured: tuple[Path, str]) -> None:
+    assert "times cheaper than verl" in measured[1]
+    assert "n from 2 to 3" in measured[1]
+    assert (measured[0] / "passes_cpu_tiny.png").stat().st_size > 10_000
+
+
+def test_tokens_are_counted_as_the_passes_compute_them(measured: tuple[Path, str]) -> None:
+    rows = json.loads((measured[0] / "passes_cpu_tiny.json").read_text())["rows"]
+    counted = {(row["kind"], row["n"]): row["tokens"] for row in rows}
+    assert counted["stock", 3] == 3 * (1024 + 2 + 200 + 3)
+    assert counted["shared", 3] == 1024 + 2 + 200 + 3 * 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_said_at_once() -> None:
+    done = passes("--device", "cuda", "--shape", "2b")
+    assert done.returncode != 0
+    assert "there is no GPU here" in done.stderr
