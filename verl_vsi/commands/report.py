@@ -38,7 +38,7 @@ def report(
     Several results, or training runs, of one name are runs (seeds) of one thing: their means come with standard errors.
     """
     from verl_vsi.evaluation.export import notes
-    from verl_vsi.evaluation.report import tables
+    from verl_vsi.evaluation.report import cautions, tables
     from verl_vsi.evaluation.report_files import write_report
     from verl_vsi.evaluation.tables import terminal_table
 
@@ -50,6 +50,8 @@ def report(
             console.print(terminal_table(rows, title))
             for note in notes(rows):
                 console.print(f"[dim]{escape(note)}[/dim]", soft_wrap=True)
+        for caution in cautions(contents):
+            console.print(f"[dim]{escape(caution)}[/dim]", soft_wrap=True)
         for path in write_report(out, contents) if out else ():
             console.print(f"[dim]written: {path}[/dim]", soft_wrap=True)
     except (ValueError, OSError) as error:

@@ -11,11 +11,15 @@ from verl_vsi.evaluation.taskset import COLUMNS, VSIBENCH
 
 
 def published_row(row: PublishedRow) -> Row:
-    """A printed row; where its average is not the mean of its tasks, a note says so."""
+    """A printed row; where its average is not the mean of its tasks, a note says so.
+
+    The paper prints its T and O models twice, so their rows name the prompt.
+    """
     cautions = row.cautions
     if not row.adds_up and not cautions:
         cautions = (f"the printed average, {row.average:.1f}, is not the mean of its own row, {row.recomputed:.1f}",)
-    return Row(row.name, Cell(row.average), {c: Cell(row.tasks[c]) for c in COLUMNS}, cautions)
+    prompt = f", {row.mode} prompt" if row.trained in ("vsGRPO-T", "vsGRPO-O") else ""
+    return Row(row.name + prompt, Cell(row.average), {c: Cell(row.tasks[c]) for c in COLUMNS}, cautions)
 
 
 def table_beside(table: PublishedTable, results: Sequence[Result]) -> list[Row]:

@@ -79,8 +79,8 @@ class Client:
             await _together([self._work(api, waiting, keep, alone=False) for _ in range(end.concurrency)])
         if self._stopped:
             raise BudgetError(
-                f"{self.totals.spent:.2f} USD are spent and another question may cost {self._dearest:.4f}: the cap of "
-                f"{end.max_cost:.2f} is reached. Raise --max-cost and run the same command: it goes on from here"
+                f"{self.totals.spent:.4f} USD are spent and another question may cost {self._dearest:.4f}: the cap of "
+                f"{end.max_cost:g} is reached. Raise --max-cost and run the same command: it goes on from here"
             )
 
     async def _work(self, api: Any, waiting: Iterator[Query], keep: Callable[[Reply], None], alone: bool) -> None:
@@ -105,7 +105,8 @@ class Client:
         self._in_a_row = self._in_a_row + 1 if reply.status == "failed" and reply.attempts else 0
         if self._in_a_row >= IN_A_ROW:
             raise EndpointError(
-                f"{IN_A_ROW} questions in a row failed at {self.endpoint.base_url}; the last: {reply.error}. "
+                f"{IN_A_ROW} questions in a row failed at {self.endpoint.base_url}; "
+                f"the last: {reply.error.rstrip('.')}. "
                 "Mend that and run the same command: answered questions are kept, failed ones are asked again"
             )
         return reply

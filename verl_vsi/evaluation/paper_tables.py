@@ -27,6 +27,7 @@ NAMES = {
     "vsgrpo-v": "vsGRPO-V",
 }
 """What --given calls a model -> what the table calls its training."""
+MODES = {"t": "think", "o": "observe"}
 TABLES = ("1", "2")
 
 
@@ -84,7 +85,7 @@ def plan(table: str, size: str, given: Mapping[str, str], task: Task, out: Path,
         if name in given:
             jobs.setdefault(given[name], []).append(_job(row, name, given[name], task, out, max_tokens))
         else:
-            missing[row.key] = _why(name)
+            missing[row.key] = _why(name, size)
     return Plan(table, jobs, missing)
 
 
@@ -116,6 +117,8 @@ def _job(row: PublishedRow, name: str, model: str, task: Task, out: Path, max_to
     return Job(made, "normal", folder / "normal.json")
 
 
-def _why(name: str) -> str:
-    recipe = f"; train one with +recipe={name.split('-')[0]}_..." if name != "base" else ""
+def _why(name: str, size: str) -> str:
+    kind, _, letter = name.partition("-")
+    mode = f" mode={MODES[letter]}" if letter in MODES else ""
+    recipe = f"; train one with +recipe={kind}_{size.lower()}{mode}" if name != "base" else ""
     return f"no model is given for it (--given {name}=...){recipe}"

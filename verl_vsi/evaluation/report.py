@@ -81,6 +81,11 @@ def tables(contents: Contents) -> dict[str, list[Row]]:
     return made
 
 
+def cautions(contents: Contents) -> list[str]:
+    """What to know before comparing with the published tables that are shown."""
+    return [caution for name in contents.papers for caution in published()[name].cautions]
+
+
 def result_rows(results: Sequence[Result]) -> list[Row]:
     """Results, those of one name numbered, then what their questions give without a model."""
     rows = [

@@ -10,9 +10,8 @@ from typing import Any
 from verl_vsi.data_adapters.files import write_text
 from verl_vsi.evaluation import export
 from verl_vsi.evaluation.figures import draw_curves, draw_tasks
-from verl_vsi.evaluation.published import published
 from verl_vsi.evaluation.repeats import MEASURES, by_name, spreads
-from verl_vsi.evaluation.report import Contents, baseline_rows, tables, thing_rows
+from verl_vsi.evaluation.report import Contents, baseline_rows, cautions, tables, thing_rows
 from verl_vsi.evaluation.tables import Row
 
 PICTURES = ("png", "pdf")
@@ -53,8 +52,8 @@ def over_runs(contents: Contents) -> dict[str, Any]:
 def _markdown(made: Mapping[str, Sequence[Row]], contents: Contents, pictures: Sequence[Path]) -> str:
     text = [export.markdown(rows, title) for title, rows in made.items()]
     text += [f"![{p.stem}]({p.name})\n" for p in pictures if p.suffix == ".png"]
-    cautions = [f"- {caution}" for name in contents.papers for caution in published()[name].cautions]
-    text += ["Cautions about the published numbers\n", *cautions] if cautions else []
+    said = [f"- {caution}" for caution in cautions(contents)]
+    text += ["Cautions about the published numbers\n", *said] if said else []
     return "\n".join(text) + "\n"
 
 

@@ -6,6 +6,7 @@ exception, Ctrl-C, and also when this process is killed outright.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -14,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from pathlib import Path
 NAME = "vsi"
 """The model's name on the server; adapters get names of their own."""
 STOP_SECONDS = 30.0
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Of vLLM's ``--max-lora-rank``."""
 
 
 class ServerError(RuntimeError):
@@ -54,8 +57,21 @@ class ServerSpec:
         if self.max_model_len:
             words += ["--max-model-len", str(self.max_model_len)]
         if self.adapters:
-            words += ["--enable-lora", "--lora-modules", *(f"{k}={v}" for k, v in self.adapters.items())]
+            words += ["--enable-lora", "--max-lora-rank", str(_room_for(self.adapters.values()))]
+            words += ["--lora-modules", *(f"{k}={v}" for k, v in self.adapters.items())]
         return [*words, *_cpu_arguments(), *self.extra]
+
+
+def _room_for(adapters: Iterable[str]) -> int:
+    """The smallest rank among vLLM's that holds the adapters; its default, 16, is below the recipes' 64.
+
+    Raises:
+        ServerError: an adapter is larger than vLLM serves.
+    """
+    rank = max(int(json.loads((Path(a) / "adapter_config.json").read_text())["r"]) for a in adapters)
+    if rank > LORA_RANKS[-1]:
+        raise ServerError(f"vLLM serves adapters up to rank {LORA_RANKS[-1]}, this one has {rank}; take --lora fold")
+    return next(r for r in LORA_RANKS if r >= rank)
 
 
 @contextmanager

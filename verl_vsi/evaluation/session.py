@@ -19,7 +19,7 @@ from verl_vsi.evaluation.protocol import protocol
 from verl_vsi.evaluation.result import Result
 from verl_vsi.evaluation.run import Task, check_task, evaluate, is_answered
 from verl_vsi.evaluation.server import NAME, ServerSpec, serve
-from verl_vsi.evaluation.tables import rates_line
+from verl_vsi.evaluation.tables import rates_line, usage_line
 from verl_vsi.evaluation.taskset import TASK_SETS, guess
 
 
@@ -113,7 +113,8 @@ def run_jobs(
         for job in jobs:
             console.print(f"[bold]{job.task.name or model}[/], {job.condition}: {CONDITIONS[job.condition]}")
             results.append(evaluate(job.task, job.condition, connected, job.out, console))
-            console.print(f"[dim]{rates_line(results[-1])}; written to {job.out}[/dim]", soft_wrap=True)
+            console.print(f"[dim]{rates_line(results[-1])}[/dim]", soft_wrap=True)
+            console.print(f"[dim]{usage_line(results[-1])}; written to {job.out}[/dim]", soft_wrap=True)
     return results
 
 

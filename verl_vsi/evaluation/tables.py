@@ -104,6 +104,15 @@ def rates_line(result: Result) -> str:
     return f"paper's accuracy reward {result.scores['reward'].overall.mean:.3f}; {rates}"
 
 
+def usage_line(result: Result) -> str:
+    """What happened on the wire: requests, failed ones by cause, tokens, and what they cost."""
+    usage = result.usage
+    errors = ", ".join(f"{cause} {count} times" for cause, count in usage["errors in this start"].items())
+    said = f"{usage['tries']} requests" + (f" (failed in this start: {errors})" if errors else "")
+    said += f", {usage['prompt_tokens']} prompt and {usage['completion_tokens']} new tokens"
+    return said + (f", {usage['usd']:.4f} USD" if usage["usd"] else "")
+
+
 def columns_of(rows: Sequence[Row]) -> list[str]:
     """The tasks that some row has, in the benchmark's order."""
     return [c for c in COLUMNS if any(c in row.tasks for row in rows)]

@@ -6,13 +6,16 @@ import io
 import json
 import subprocess
 import sys
+import urllib.request
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from verl_vsi.evaluation.checkpoints import ADAPTER, CheckpointError, as_served, find_shards, fold_adapter
+from verl_vsi.evaluation.server import NAME, ServerSpec, serve
 
 BASE = Path(str(files("verl_vsi.miniature"))) / "base"
 QUIET = Console(file=io.StringIO())
@@ -64,6 +67,13 @@ trainer, base = (torch.load(f"{sys.argv[1]}/{name}.pt") for name in ("trainer", 
 print(*[float((saved - other).detach().abs().max()) for other in logits for saved in (trainer, base)])
 """
 
+EXPECTED = """
+import json, sys, torch
+ids = torch.arange(20, 60)
+logits = [torch.load(f"{sys.argv[1]}/{name}.pt")[0].float() for name in ("trainer", "base")]
+print(json.dumps([l[:-1].log_softmax(-1).gather(1, ids[1:, None])[:, 0].tolist() for l in logits]))
+"""
+
 
 def python(code: str, *arguments: str) -> str:
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=200)
@@ -102,6 +112,38 @@ def test_a_lora_checkpoint_is_served_as_trained_and_not_as_the_base(run: Path) -
     assert served.model == str(merged)
     assert served.adapters == {"lora": str(merged / ADAPTER)}
     assert (Path(folded.model) / "chat_template.jinja").exists()
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("fold", [True, False], ids=["folded", "served as an adapter"])
+def test_the_servers_logits_are_the_trainers_and_not_the_bases(run: Path, tmp_path: Path, fold: bool) -> None:
+    pytest.importorskip("vllm")
+    trainer, base = np.array(json.loads(python(EXPECTED, str(run.parent))))
+    served = as_served(str(run), fold=fold, console=QUIET)
+    with serve(ServerSpec(served.model, 128, served.adapters), tmp_path / "server.log") as url:
+        said = np.array(prompt_logprobs(url, next(iter(served.adapters), NAME)))
+    assert np.abs(said - trainer).max() < 1e-3
+    assert np.abs(said - base).max() > 0.1
+
+
+def prompt_logprobs(url: str, model: str) -> list[float]:
+    """(39,) of each token of 20..59 after those before it, as vLLM computes them."""
+    body = {"model": model, "prompt": [*range(20, 60)], "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+    request = urllib.request.Request(
+        f"{url}/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        found = json.load(answer)["choices"][0]["prompt_logprobs"]
+    return [found[i][str(token)]["logprob"] for i, token in enumerate(range(20, 60)) if i]
+
+
+@pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (64, 64), (65, 128)])
+def test_vllm_is_given_room_for_the_adapters_rank(tmp_path: Path, rank: int, room: int) -> None:
+    """Its default is 16; the recipes train 64."""
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": rank}))
+    command = ServerSpec("m", adapters={"lora": str(tmp_path)}).command(1)
+    assert command[command.index("--max-lora-rank") + 1] == str(room)
 
 
 @pytest.mark.e2e

@@ -93,7 +93,8 @@ def test_table_2_runs_what_is_given_and_says_what_is_missing(task: Task, tmp_pat
         "2B vsGRPO-V vanilla",
     }
     assert "--given sft=" in made.missing["2B SFT vanilla"]
-    assert "+recipe=vsgrpo_" in made.missing["2B vsGRPO-V vanilla"]
+    assert made.missing["2B vsGRPO-V vanilla"].endswith("+recipe=vsgrpo_2b")
+    assert made.missing["2B vsGRPO-O vanilla"].endswith("+recipe=vsgrpo_2b mode=observe")
 
 
 def test_table_1_asks_the_base_in_three_modes_each_with_its_own_budget(task: Task, tmp_path: Path) -> None:
@@ -101,6 +102,10 @@ def test_table_1_asks_the_base_in_three_modes_each_with_its_own_budget(task: Tas
     budgets = {job.task.protocol.mode.name: job.task.protocol.max_tokens for job in jobs}
     assert budgets == {"think": 1024, "observe": 1024, "vanilla": 32}
     assert len({job.out for job in jobs}) == 3
+    cut = plan("1", "7B", {"base": "b"}, task, tmp_path, max_tokens=300).jobs["b"]
+    assert {job.task.protocol.max_tokens for job in cut} == {300}
+    with pytest.raises(ValueError, match="100 new tokens cut off a think answer"):
+        plan("1", "7B", {"base": "b"}, task, tmp_path, max_tokens=100)
 
 
 @pytest.mark.parametrize("word", ["sft", "sft=", "mine=x"])
