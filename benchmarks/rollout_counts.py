@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -31,8 +32,8 @@ from verl_vsi.miniature.story import Story, data_phases
 
 RESULT = Path(__file__).parent / "results" / "rollout_counts.json"
 ROLLOUTS = 14
-SIDES = {"vLLMHttpServer": "vllm", "WorkerDict": "trainer"}
-"""Ray actors by what they do; all others prepare rollouts."""
+SIDES = {"vllm": "vllm", "workerdict": "trainer"}
+"""Processes by what is in their name; all others prepare rollouts."""
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
@@ -42,11 +43,21 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
 
 def side(who: str) -> str:
     """Part of the run that a process belongs to."""
-    return next((name for actor, name in SIDES.items() if actor in who), "rollout")
+    return next((name for part, name in SIDES.items() if part in who.lower()), "rollout")
+
+
+def _since_first_question(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    start = min((event["at"] for event in events if event["what"] == "video_load"), default=0.0)
+    return [event for event in events if event["what"] in ("decode", "queue") or event["at"] >= start]
+
+
+def _at(event: dict[str, Any], where: str) -> bool:
+    return side(event["who"]) == where
 
 
 def totals(events: Sequence[dict[str, Any]], prompts: int) -> dict[str, Any]:
-    """The figures of a run of that many prompts."""
+    """The figures of a run of that many prompts; what vLLM tries out before the first of them is left out."""
+    events = _since_first_question(events)
     by_side = Counter((event["what"], side(event["who"])) for event in events)
     decodes = Counter(event["video"] for event in events if event["what"] == "decode")
     return {
@@ -57,6 +68,7 @@ def totals(events: Sequence[dict[str, Any]], prompts: int) -> dict[str, Any]:
         "video loads": by_side["video_load", "rollout"],
         "processor calls, verl": by_side["processor_call", "rollout"] + by_side["processor_call", "trainer"],
         "processor calls, vLLM": by_side["processor_call", "vllm"],
+        "replicas that answered": len({e["pid"] for e in events if e["what"] == "processor_call" and _at(e, "vllm")}),
         "pixels made, rollout": by_side["pixels_made", "rollout"],
         "pixels made, trainer": by_side["pixels_made", "trainer"],
         "pixels made, vLLM": by_side["pixels_made", "vllm"],
@@ -95,7 +107,11 @@ def command(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> li
         *("trainer.val_before_train=false", "trainer.test_freq=-1", "trainer.save_freq=-1"),
         *("trainer.resume_mode=disable", "trainer.logger=[console,file]", f"data.train_batch_size={batch}"),
         "actor_rollout_ref.rollout.disable_log_stats=false",
-        *(f"vsi.hardware.n_gpus_per_node={ranks}", f"vsi.hardware.ray_gpus={ranks}"),
+        *(
+            f"vsi.hardware.n_gpus_per_node={ranks}",
+            f"vsi.hardware.ray_gpus={ranks}",
+            f"vsi.hardware.ray_cpus={16 * ranks}",
+        ),
         f"actor_rollout_ref.rollout.agent.num_workers={ranks}",
     ]
 
@@ -119,21 +135,29 @@ def run(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> dict[s
         )
     if done.returncode:
         raise RuntimeError(f"the run with passes={passes} failed: see {log}")
-    return {**totals(read_events(events), steps * batch), "trainer": _last_metrics(folder / passes)}
+    return {**totals(read_events(events), steps * batch), "log": _metrics(folder / passes)}
 
 
-def _last_metrics(run_folder: Path) -> dict[str, float]:
-    wanted = ("training/rollout_actor_probs_pearson_corr", "training/groups_cut", "timing_s/step", "timing_s/gen")
-    lines = [
-        line for file in sorted((run_folder / "metrics").glob("*.jsonl")) for line in file.read_text().splitlines()
-    ]
-    data = json.loads(lines[-1])["data"]
-    return {key: round(data[key], 8) for key in wanted if key in data}
+def _metrics(run_folder: Path) -> dict[str, float]:
+    """What verl's own log says: the worst step's correlation and cut groups, the median step's seconds."""
+    latest = max((run_folder / "metrics").glob("*.jsonl"))
+    steps = [json.loads(line)["data"] for line in latest.read_text().splitlines()]
+    chosen = {
+        "training/rollout_actor_probs_pearson_corr": min,
+        "training/groups_cut": max,
+        "timing_s/gen": median,
+        "timing_s/step": median,
+    }
+    return {key: round(pick(s[key] for s in steps), 8) for key, pick in chosen.items() if key in steps[0]}
 
 
 def compare(shared: dict[str, Any], stock: dict[str, Any]) -> dict[str, float]:
     """Stock's amount for one of ours."""
-    keys = [key for key, value in stock.items() if isinstance(value, int) and shared.get(key) and key != "prompts"]
+    keys = [
+        key
+        for key, value in stock.items()
+        if isinstance(value, int) and shared.get(key) and key not in ("prompts", "replicas that answered")
+    ]
     return {key: round(stock[key] / shared[key], 1) for key in keys}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -42,7 +43,7 @@ def note(what: str, **details: Any) -> None:
     """Append one event of this process."""
     folder = Path(os.environ[FOLDER])
     folder.mkdir(parents=True, exist_ok=True)
-    line = json.dumps({"what": what, "who": process_name(), "pid": os.getpid(), **details})
+    line = json.dumps({"what": what, "who": process_name(), "pid": os.getpid(), "at": time.time(), **details})
     with (folder / f"{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
