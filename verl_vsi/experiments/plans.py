@@ -20,6 +20,7 @@ LENGTH: Panel = ("tokens", "response length", "tokens")
 REPEATED: Panel = ("repeated", "a tag more than once", SHARE)
 EMPTY: Panel = ("empty", "nothing in the thought", SHARE)
 KL: Panel = ("kl", "KL to the reference", "nats a token (k3)")
+HELD_OUT: Panel = ("held_out", "held-out score", "mean over tasks, 0 to 1")
 ENTROPY: Panel = ("entropy", "entropy", "nats a token")
 
 
@@ -64,6 +65,8 @@ class Experiment:
     steps: int
 
 
+RATE = "actor_rollout_ref.actor.optim.lr={}".format
+
 MODES = Experiment(
     name="modes",
     question="Do the modes T, O and V train (arXiv 2504.00883, section 3 and Table 2)?",
@@ -72,34 +75,48 @@ MODES = Experiment(
         Arm("think", ("mode=think",), "think"),
         Arm("observe", ("mode=observe",), "observe"),
     ),
-    panels=(REWARD, ACCURACY, FORMAT, LENGTH, KL, ("held_out", "held-out score", "mean over tasks, 0 to 1")),
+    panels=(REWARD, ACCURACY, FORMAT, LENGTH, KL, HELD_OUT),
     seeds=1,
-    steps=60,
+    steps=40,
 )
+"""At the recipe's own learning rate."""
 
 HACKING = Experiment(
     name="hacking",
     question="What does a loose format with a length reward teach, and does the strict format pay for it (section 4)?",
     arms=(
-        Arm("strict format", ("mode=observe",), "observe"),
-        Arm("loose format, length reward", ("mode=observe", "ablation=[loose_format,length_reward]"), "observe"),
+        Arm("strict format", ("mode=observe", RATE(6e-4)), "observe"),
+        Arm(
+            "loose format, length reward",
+            (
+                "mode=observe",
+                "ablation=[loose_format,length_reward]",
+                # 96 tokens, the miniature's budget, are some 500 characters
+                "vsi.reward.length_cap=400",
+                "vsi.reward.terms.length=2",
+                RATE(6e-4),
+            ),
+            "observe",
+        ),
     ),
     panels=(LENGTH, FORMAT, STRICT, REPEATED, EMPTY, ACCURACY),
     seeds=1,
-    steps=60,
+    steps=20,
 )
+"""Six times the recipe's learning rate, and a length reward as large as the other two: it shows within minutes."""
 
 KL_ABLATION = Experiment(
     name="kl",
     question='Does KL off "easily lead to training collapse", and does beta = 1e-4 cure it (section 4)?',
     arms=(
-        Arm("KL on", ("mode=think",), "think"),
-        Arm("KL off", ("mode=think", "ablation=[no_kl]"), "think"),
+        Arm("KL on", ("mode=think", RATE(2e-3)), "think"),
+        Arm("KL off", ("mode=think", "ablation=[no_kl]", RATE(2e-3)), "think"),
     ),
     panels=(FORMAT, ACCURACY, REWARD, LENGTH, ENTROPY, KL),
     seeds=3,
-    steps=40,
+    steps=24,
 )
+"""At a stress learning rate: twenty times the recipe's."""
 
 EXPERIMENTS = {experiment.name: experiment for experiment in (MODES, HACKING, KL_ABLATION)}
 """The experiments by name."""
