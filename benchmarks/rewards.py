@@ -2,6 +2,9 @@
 
     python benchmarks/rewards.py [--responses 20000]
 
+CPU time, the best of three passes; results go to benchmarks/results/rewards.json. A million adversarial responses and a
+thousand of 10 MB are a test: `pytest -m slow --timeout 7200 tests/rewards/test_properties.py`.
+
 R1-V's functions read no units, words or separators; they are what one would write first. Its pattern takes quadratic
 time on repeated tags (which is what a hacking model writes), shown in the last rows.
 """
@@ -9,10 +12,14 @@ time on repeated tags (which is what a hacking model writes), shown in the last 
 from __future__ import annotations
 
 import argparse
+import json
+import platform
 import random
 import re
 import time
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -51,14 +58,14 @@ def responses(number: int) -> list[str]:
 
 
 def rate(scorer: Scorer, several: Iterable[str]) -> float:
-    """Responses a second: the best of three passes."""
+    """Responses a CPU second: the best of three passes."""
     several = list(several)
     best = float("inf")
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         for response in several:
             scorer(response, "3.5")
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return len(several) / best
 
 
@@ -67,6 +74,7 @@ def main() -> None:
     parser.add_argument("--responses", type=int, default=20_000)
     several = responses(parser.parse_args().responses)
     hacked = ["<think></think><answer>" * REPEATS]
+    record: dict[str, dict[str, float]] = {}
     table = Table("responses", "scorer", "a second", "of R1-V's rate", title="One core")
     for name, batch in (
         (f"{len(several):,} of think mode", several),
@@ -75,8 +83,13 @@ def main() -> None:
         baseline = rate(r1v, batch)
         for scorer in (r1v, ours, official):
             speed = baseline if scorer is r1v else rate(scorer, batch)
+            record.setdefault(name, {})[scorer.__name__] = round(speed, 1)
             table.add_row(name, scorer.__name__, f"{speed:,.0f}", f"{speed / baseline:.2f}")
     Console().print(table)
+    about = {"what": "responses scored a CPU second on one core", "machine": platform.machine()}
+    versions = {"python": platform.python_version(), "verl-vsi": version("verl-vsi")}
+    path = Path(__file__).parent / "results" / "rewards.json"
+    path.write_text(json.dumps({**about, "rates": record, "versions": versions}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
