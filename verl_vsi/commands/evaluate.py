@@ -26,6 +26,7 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(help="A model folder, a hub name, a verl checkpoint; with --base-url: a name.")
     ] = "",
+    named: Annotated[str, typer.Option("--model", help="The same as MODEL, in the words of other clients.")] = "",
     root: Annotated[
         Path | None, typer.Option(help="Data root that the rows' videos lie under.", envvar="VSI_ROOT")
     ] = None,
@@ -80,6 +81,7 @@ def evaluate(
     frames = {"nframes": nframes, "sampler": sampler, "min_pixels": min_pixels, "max_pixels": max_pixels}
     other = {"prompts": prompts, "extraction": extraction, "max_tokens": max_tokens, "seed": seed}
     prices = {"price_in": price_in, "price_out": price_out, "max_cost": max_cost}
+    model = model or named
     with session.stopping_cleanly(console):
         if bool(model) == bool(table):
             raise ValueError("name a model, or a --table with --given NAME=MODEL (and not both)")

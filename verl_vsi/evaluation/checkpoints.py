@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from rich.console import Console
@@ -31,6 +32,9 @@ class CheckpointError(RuntimeError):
     """The folder is no checkpoint that can be served."""
 
 
+WEIGHTS = (".safetensors", ".bin", ".pt", ".distcp")
+NO_WEIGHTS = ("optim", "extra_state")
+SAMPLE = 1 << 20
 HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 
 
@@ -88,6 +92,28 @@ def find_shards(folder: Path) -> Path | None:
         folder = folder / f"global_step_{latest.read_text().strip()}"
     candidates = (folder, folder / "actor", folder / "model")
     return next((c for c in candidates if (c / "fsdp_config.json").exists() or list(c.glob("dist_ckpt"))), None)
+
+
+def identity(model: str) -> dict[str, str]:
+    """Tells the weights of a local folder from those of another training step.
+
+    Returns:
+        ``step`` of a verl checkpoint, and ``sha256`` over name, size and three samples of each file of weights (whole
+        files of gigabytes would take minutes); nothing for a hub name.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return {}
+    place = find_shards(folder) or folder
+    found = sha256()
+    for file in sorted(p for p in place.rglob("*") if p.suffix in WEIGHTS and not p.name.startswith(NO_WEIGHTS)):
+        found.update(f"{file.relative_to(place)} {file.stat().st_size}".encode())
+        with file.open("rb") as stream:
+            for part in (0.0, 0.5, 1.0):
+                stream.seek(int(part * max(0, file.stat().st_size - SAMPLE)))
+                found.update(stream.read(SAMPLE))
+    step = next((part for part in reversed(place.parts) if part.startswith("global_step_")), "")
+    return {**({"step": step} if step else {}), "sha256": found.hexdigest()}
 
 
 def merge(shards: Path, console: Console) -> Path:

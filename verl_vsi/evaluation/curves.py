@@ -17,6 +17,9 @@ from verl_vsi.evaluation.scores import Array, merge
 METRICS = "metrics"
 """Folder in a run's folder that holds one file a start."""
 
+REWARD = "train-aux/all/reward/{}/mean"
+"""What a term of the reward is logged as."""
+
 Log = dict[int, dict[str, float]]
 """step -> metric -> value."""
 
@@ -54,6 +57,12 @@ class Run:
         """A metric by verl's name; None where the run never logged it."""
         points = [(step, data[metric]) for step, data in sorted(self.log.items()) if metric in data]
         return _series(points)
+
+    def reward_terms(self) -> set[str]:
+        """Terms of the reward that the run logged."""
+        before, after = REWARD.split("{}")
+        metrics = {metric for data in self.log.values() for metric in data}
+        return {m[len(before) : -len(after)] for m in metrics if m.startswith(before) and m.endswith(after)}
 
     def held_out(self) -> Series | None:
         """Macro average of the validation's tasks at each validation; see `held_out_tasks`."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from verl_vsi.data_adapters.files import atomic_path
-from verl_vsi.evaluation.curves import Run, Series, mean_series
+from verl_vsi.evaluation.curves import REWARD, Run, Series, mean_series
 from verl_vsi.evaluation.tables import Cell, Row, columns_of
 from verl_vsi.evaluation.taskset import SHORT
 
@@ -30,6 +30,8 @@ SMOOTHED_FROM = 30
 """Points from which a curve is drawn as its running mean."""
 WINDOW = 9
 
+PAPERS_TERMS = ("accuracy", "format", "length")
+
 Panel = tuple[str, str, Callable[[Run], Series | None]]
 """Title, unit, curve."""
 
@@ -40,14 +42,23 @@ def _metric(*names: str) -> Callable[[Run], Series | None]:
 
 
 PANELS: tuple[Panel, ...] = (
-    ("accuracy reward", "mean of 0 to 1", _metric("train-aux/all/reward/accuracy/mean", "critic/score/mean")),
-    ("format reward", "mean of 0 to 1", _metric("train-aux/all/reward/format/mean")),
-    ("length reward", "mean of 0 to 1", _metric("train-aux/all/reward/length/mean")),
     ("KL to the reference", "nats a token (k3)", _metric("actor/kl_loss")),
     ("response length", "tokens", _metric("response_length/mean")),
     ("held-out score", "%, average over tasks", lambda run: _percent(run.held_out())),
     ("SFT loss", "nats a token", _metric("train/loss")),
 )
+
+
+def panels(runs: Sequence[Run]) -> list[Panel]:
+    """A panel for every reward term that some run logs, the paper's first, then `PANELS`."""
+    terms = {term for run in runs for term in run.reward_terms()} or {"accuracy"}
+    order = [term for term in PAPERS_TERMS if term in terms] + sorted(terms - {*PAPERS_TERMS})
+    return [(f"{term} reward", "mean over responses", _reward(term)) for term in order] + [*PANELS]
+
+
+def _reward(term: str) -> Callable[[Run], Series | None]:
+    """A term's curve; verl's own score stands for accuracy in logs of other rewards."""
+    return _metric(REWARD.format(term), *(["critic/score/mean"] if term == "accuracy" else []))
 
 
 def draw_curves(runs: Sequence[Run], path: Path) -> list[str]:
@@ -66,7 +77,7 @@ def draw_curves(runs: Sequence[Run], path: Path) -> list[str]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.name, []).append(run)
-    found = [panel for panel in (_panel(p, groups) for p in PANELS) if any(panel[2].values())]
+    found = [panel for panel in (_panel(p, groups) for p in panels(runs)) if any(panel[2].values())]
     if not found:
         raise ValueError(f"{', '.join(groups)}: none of verl's metrics to draw is in the logs")
     columns = min(3, len(found))

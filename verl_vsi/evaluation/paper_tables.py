@@ -11,6 +11,7 @@ from rich.console import Console
 
 from verl_vsi.evaluation.checkpoints import CheckpointError
 from verl_vsi.evaluation.endpoint import Endpoint
+from verl_vsi.evaluation.journal import JournalError
 from verl_vsi.evaluation.protocol import load_mode
 from verl_vsi.evaluation.published import PublishedRow, published
 from verl_vsi.evaluation.result import Result
@@ -95,7 +96,7 @@ def run_plan(
     """Evaluate what is planned, or take it from an earlier start.
 
     Returns:
-        the results, and rows whose model can't be served -> why. The other models' rows are made all the same.
+        the results, and rows whose model can't be served or has changed -> why. The other models' rows are made all the same.
     """
     results: list[Result] = []
     failed: dict[str, str] = {}
@@ -103,7 +104,7 @@ def run_plan(
         log = out / f"server_{number}.log"
         try:
             results += run_jobs(model, jobs, replace(endpoint, model=model), server, log, console)
-        except (CheckpointError, ServerError) as error:
+        except (CheckpointError, ServerError, JournalError) as error:
             failed |= {job.task.table_row: str(error) for job in jobs}
     return results, failed
 

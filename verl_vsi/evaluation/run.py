@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Task:
         name: what tables call it; empty: the model's label.
         send: how videos travel.
         table_row: the row of the paper's tables that this is, as `PublishedRow.key` names it.
+        weights: of `checkpoints.identity`; answers of other weights are not taken for this model's.
     """
 
     questions: QuestionSet
@@ -48,12 +49,14 @@ class Task:
     name: str = ""
     send: Send = "video"
     table_row: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     def labels(self, condition: Condition) -> dict[str, Any]:
         """What the scores depend on beside the protocol."""
         return {
             "name": self.name,
             "model": self.model,
+            **({"weights": dict(self.weights)} if self.weights else {}),
             "condition": condition,
             "set": self.questions.name,
             "data": dict(self.questions.fingerprint),

@@ -12,7 +12,7 @@ from typing import Any, cast
 from rich.console import Console
 from rich.markup import escape
 
-from verl_vsi.evaluation.checkpoints import as_served
+from verl_vsi.evaluation.checkpoints import as_served, identity
 from verl_vsi.evaluation.endpoint import Endpoint
 from verl_vsi.evaluation.items import CONDITIONS, Condition, read_set
 from verl_vsi.evaluation.protocol import protocol
@@ -107,6 +107,8 @@ def run_jobs(
     Raises:
         CheckpointError, ServerError, EndpointError, BudgetError, JournalError: see there.
     """
+    weights = {} if endpoint.base_url else identity(model)
+    jobs = [replace(job, task=replace(job.task, weights=weights)) for job in jobs]
     answered = [is_answered(job.task, job.condition, job.out) for job in jobs]
     results = []
     with _connected(model, endpoint, server, log, all(answered), console) as connected:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from verl_vsi.evaluation.checkpoints import ADAPTER, CheckpointError, as_served, find_shards, fold_adapter
+from verl_vsi.evaluation.checkpoints import ADAPTER, CheckpointError, as_served, find_shards, fold_adapter, identity
 from verl_vsi.evaluation.server import NAME, ServerSpec, serve
 
 BASE = Path(str(files("verl_vsi.miniature"))) / "base"
@@ -172,6 +172,22 @@ def test_shards_are_found_where_verls_trainers_put_them(tmp_path: Path, place: s
     shards.mkdir(exist_ok=True)
     (shards / "fsdp_config.json").write_text("{}")
     assert find_shards(tmp_path) == shards
+
+
+def test_weights_of_another_step_are_told_apart(tmp_path: Path) -> None:
+    """A run that was trained on must not be given the answers of its earlier checkpoint."""
+    marks = []
+    for step, weights in ((5, b"a" * 10), (9, b"b" * 10)):
+        whole = tmp_path / f"global_step_{step}" / "actor" / "huggingface"
+        whole.mkdir(parents=True)
+        (whole.parent / "fsdp_config.json").write_text("{}")
+        (whole / "model.safetensors").write_bytes(weights)
+        (tmp_path / "latest_checkpointed_iteration.txt").write_text(str(step))
+        marks.append(identity(str(tmp_path)))
+    assert [m["step"] for m in marks] == ["global_step_5", "global_step_9"]
+    assert marks[0]["sha256"] != marks[1]["sha256"]
+    assert identity(str(tmp_path / "global_step_5")) == marks[0]
+    assert identity("Qwen/Qwen2-VL-2B-Instruct") == {}
 
 
 def test_model_folders_and_hub_names_are_left_as_they_are(tmp_path: Path) -> None:

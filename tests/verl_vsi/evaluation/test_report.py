@@ -55,6 +55,11 @@ def test_curves_of_several_runs_are_drawn_in_panels(tmp_path: Path) -> None:
         assert (pixels == colour).all(axis=1).sum() > 50
 
 
+def test_every_reward_term_has_a_panel_the_papers_first(tmp_path: Path) -> None:
+    log = {s: {f"train-aux/all/reward/{t}/mean": 0.5 for t in ("short", "format", "accuracy")} for s in (1, 2)}
+    assert draw_curves([Run("a", log)], tmp_path / "curves.png") == ["accuracy reward", "format reward", "short reward"]
+
+
 def test_runs_without_a_known_metric_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none of verl's metrics"):
         draw_curves([Run("x", {1: {"mine": 1.0}})], tmp_path / "x.png")

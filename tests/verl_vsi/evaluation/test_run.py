@@ -12,6 +12,7 @@ from rich.console import Console
 
 from verl_vsi.evaluation.endpoint import Endpoint, EndpointError
 from verl_vsi.evaluation.items import Condition, read_set
+from verl_vsi.evaluation.journal import JournalError
 from verl_vsi.evaluation.protocol import protocol
 from verl_vsi.evaluation.result import read_result
 from verl_vsi.evaluation.run import Task, check_task, evaluate, is_answered
@@ -82,6 +83,17 @@ def test_a_finished_evaluation_asks_nothing_again(
     assert is_answered(task, "normal", tmp_path / "normal.json")
     run(task, "http://127.0.0.1:9/v1", tmp_path / "normal.json")
     assert len(one.requests) == 30
+
+
+def test_answers_of_other_weights_are_not_taken_for_a_models_own(
+    task: Task, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+) -> None:
+    before = replace(task, weights={"step": "global_step_5", "sha256": "a"})
+    run(before, endpoint(right).base_url, tmp_path / "normal.json")
+    assert read_result(tmp_path / "normal.json").labels["weights"]["step"] == "global_step_5"
+    trained_on = replace(task, weights={"step": "global_step_9", "sha256": "b"})
+    with pytest.raises(JournalError, match=r"weights: .*global_step_5.* there, .*global_step_9.* now"):
+        is_answered(trained_on, "normal", tmp_path / "normal.json")
 
 
 def test_failed_and_refused_questions_stay_in_the_denominator_and_failed_ones_are_asked_again(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from verl_vsi.evaluation.curves import read_run
 from verl_vsi.miniature.phases import Phase
 from verl_vsi.miniature.story import Story, training_phases
 
@@ -94,6 +95,9 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(told: Path) -> None:
     steps = [record["step"] for record in metrics(told)]
     assert steps[-1] == reached + 1
     assert 1 not in steps[STEPS + 1 :], "it started anew instead of going on"
+    curve = read_run(told / "vsgrpo").series("actor/kl_loss")
+    assert curve is not None
+    assert curve.steps.tolist() == [*range(1, reached + 2)], "the starts' logs are to make one full curve"
 
 
 def test_the_story_run_again_repeats_nothing(told: Path, story_command: list[str]) -> None:
