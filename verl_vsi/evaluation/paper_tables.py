@@ -96,7 +96,7 @@ def run_plan(
     """Evaluate what is planned, or take it from an earlier start.
 
     Returns:
-        the results, and rows whose model can't be served or has changed -> why. The other models' rows are made all the same.
+        the results, and rows whose model can't be served, or has changed since, -> why; the others are made anyway.
     """
     results: list[Result] = []
     failed: dict[str, str] = {}

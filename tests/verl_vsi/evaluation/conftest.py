@@ -96,6 +96,10 @@ def completion(text: str | None, *, finish: str = "stop", refusal: str | None = 
     )
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # the default, 5, turns some of 32 connections away
+
+
 class FakeEndpoint:
     """An OpenAI endpoint that answers as the test says."""
 
@@ -103,7 +107,7 @@ class FakeEndpoint:
         self.requests: list[dict[str, Any]] = []
         self.most_at_once = 0
         self._now, self._lock = 0, threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(answer))
+        self._server = Server(("127.0.0.1", 0), self._handler(answer))
         self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
