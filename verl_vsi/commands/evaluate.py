@@ -116,7 +116,7 @@ def _table(made: Plan, endpoint: Endpoint, server: ServerOptions, out: Path) -> 
     rows = table_beside(printed, results)
     console.print(terminal_table(rows, f"{printed.title} ({printed.source})"))
     for note in [*notes(rows), *printed.cautions]:
-        console.print(f"[dim]{note}[/dim]", soft_wrap=True, markup=True)
+        console.print(f"[dim]{escape(note)}[/dim]", soft_wrap=True)
     for row, why in failed.items():
         console.print(f"[red]row {row} is missing: {escape(why)}[/]", soft_wrap=True)
     if failed:
