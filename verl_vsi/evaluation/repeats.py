@@ -19,6 +19,8 @@ from verl_vsi.evaluation.result import Result
 from verl_vsi.evaluation.scores import Estimate, Scores
 from verl_vsi.evaluation.tables import Cell, Row, result_row
 
+PROTOCOL = ("set", "tasks", "preset", "mode", "prompts", "extraction", "frames", "min_pixels", "max_pixels", "decoding")
+"""Labels that runs of one thing share."""
 NORMAL_95 = 1.96
 MEASURES = {"score": "score, %", "reward": "the paper's accuracy reward, of 100"}
 MEANING = "± one standard error over runs and questions together"
@@ -112,11 +114,21 @@ def spreads(scores: Sequence[Scores]) -> Spreads:
 
 
 def by_name(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Results of one name and condition: the runs of one thing, in the order given."""
-    groups: dict[str, list[Result]] = defaultdict(list)
+    """Results of one name, condition and protocol: the runs of one thing, in the order given.
+
+    Where one name was asked or scored in several ways, these stand apart, and the names say what differs.
+    """
+    groups: dict[tuple[str, ...], list[Result]] = defaultdict(list)
     for result in results:
-        groups[result_row(result).name].append(result)
-    return dict(groups)
+        how = (str(result.labels.get(label)) for label in PROTOCOL)
+        groups[(result_row(result).name, *how)].append(result)
+    return {_apart(key, [k for k in groups if k[0] == key[0]]): group for key, group in groups.items()}
+
+
+def _apart(key: tuple[str, ...], same: Sequence[tuple[str, ...]]) -> str:
+    """The name, with the labels in which things of that name differ."""
+    said = [f"{label} {key[i]}" for i, label in enumerate(PROTOCOL, 1) if len({k[i] for k in same}) > 1]
+    return ", ".join([key[0], *said])
 
 
 def difference(name: str, first: Sequence[Result], second: Sequence[Result]) -> Difference:

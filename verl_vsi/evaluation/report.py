@@ -100,7 +100,7 @@ def result_rows(results: Sequence[Result]) -> list[Row]:
 def thing_rows(results: Sequence[Result]) -> list[Row]:
     """A line a thing: its one result, or its mean over its runs."""
     groups = by_name(results).items()
-    return [result_row(group[0]) if len(group) == 1 else _mean_row(name, group) for name, group in groups]
+    return [_mean_row(n, g) if len(g) > 1 else scores_row(n, g[0].scores["score"]) for n, g in groups]
 
 
 def _mean_row(name: str, group: Sequence[Result]) -> Row:

@@ -146,6 +146,14 @@ def test_results_of_different_names_get_no_means(make_result: Make) -> None:
     assert list(by_name(results)) == ["a", "b"]
 
 
+def test_one_name_scored_in_two_ways_is_not_averaged(make_result: Make) -> None:
+    results = [make_result(name="a", preset=preset) for preset in ("official", "official", "harness")]
+    assert {name: len(group) for name, group in by_name(results).items()} == {
+        "a, preset official, extraction official": 2,
+        "a, preset harness, extraction harness": 1,
+    }
+
+
 def test_a_report_of_single_runs_writes_no_numbers_over_runs(make_result: Make, tmp_path: Path) -> None:
     assert "runs.json" not in {p.name for p in write_report(tmp_path, Contents([make_result(name="a")]))}
 
