@@ -59,7 +59,7 @@ def comma_separated(rows: Sequence[Row]) -> str:
 
 def notes(rows: Sequence[Row]) -> list[str]:
     """``row: note``, each once, in order."""
-    return list(dict.fromkeys(f"{row.name}: {note}" for row in rows for note in row.notes))
+    return list(dict.fromkeys(f"{row.name.strip()}: {note}" for row in rows for note in row.notes))
 
 
 def _line(cells: Sequence[str]) -> str:

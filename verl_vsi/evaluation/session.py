@@ -112,8 +112,9 @@ def run_jobs(
     answered = [is_answered(job.task, job.condition, job.out) for job in jobs]
     results = []
     with _connected(model, endpoint, server, log, all(answered), console) as connected:
-        for job in jobs:
-            console.print(f"[bold]{job.task.name or model}[/], {job.condition}: {CONDITIONS[job.condition]}")
+        for job, done in zip(jobs, answered, strict=True):
+            before = " (every answer is there from an earlier start)" if done else ""
+            console.print(f"[bold]{job.task.name or model}[/], {job.condition}: {CONDITIONS[job.condition]}{before}")
             results.append(evaluate(job.task, job.condition, connected, job.out, console))
             console.print(f"[dim]{rates_line(results[-1])}[/dim]", soft_wrap=True)
             console.print(f"[dim]{usage_line(results[-1])}; written to {job.out}[/dim]", soft_wrap=True)

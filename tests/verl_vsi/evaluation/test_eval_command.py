@@ -44,6 +44,7 @@ def test_a_table_runs_the_rows_that_are_given_names_the_missing_and_repeats_noth
     again = evaluate(data_root, tmp_path, *words, "--given", "sft=s")
     assert again.exit_code == 0, again.output
     assert Counter(r["model"] for r in asked.requests) == {"b": 30, "t": 60, "s": 30}
+    assert again.output.count("every answer is there from an earlier start") == 3
     table_1 = evaluate(data_root, tmp_path, "--table", "1", "--given", "base=b", "--base-url", asked.base_url)
     assert table_1.exit_code == 0, table_1.output
     assert Counter(r["model"] for r in asked.requests)["b"] == 90, "the vanilla row was there: only T and O are asked"
