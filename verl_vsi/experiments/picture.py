@@ -9,7 +9,7 @@ from typing import Any
 
 from verl_vsi.data_adapters.files import atomic_path
 from verl_vsi.evaluation.figures import COLOURS, LINES, STYLE
-from verl_vsi.experiments.plans import Panel
+from verl_vsi.experiments.plans import SHARE, Panel
 
 COLUMNS = 3
 
@@ -32,8 +32,11 @@ def draw(record: Mapping[str, Any], panels: Sequence[Panel], path: Path) -> None
         axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
         for axis, (measure, title, unit) in zip(axes, panels, strict=False):
             axis.set(title=title, ylabel=unit, xlabel="training step")
+            axis.xaxis.get_major_locator().set_params(integer=True)
             for place, label in enumerate(record["ends"]):
                 _arm(axis, [r["curves"].get(measure, []) for r in record["runs"] if r["label"] == label], label, place)
+            if unit == SHARE:
+                axis.set_ylim(-0.03, 1.03)
         for axis in axes[len(panels) :]:
             axis.remove()
         handles = {label: handle for handle, label in zip(*axes[0].get_legend_handles_labels(), strict=True)}

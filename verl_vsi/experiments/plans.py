@@ -77,7 +77,7 @@ MODES = Experiment(
     ),
     panels=(REWARD, ACCURACY, FORMAT, LENGTH, KL, HELD_OUT),
     seeds=1,
-    steps=40,
+    steps=20,
 )
 """At the recipe's own learning rate."""
 
@@ -101,7 +101,7 @@ HACKING = Experiment(
     ),
     panels=(LENGTH, FORMAT, STRICT, REPEATED, EMPTY, ACCURACY),
     seeds=1,
-    steps=20,
+    steps=16,
 )
 """Six times the recipe's learning rate, and a length reward as large as the other two: it shows within minutes."""
 
@@ -114,7 +114,7 @@ KL_ABLATION = Experiment(
     ),
     panels=(FORMAT, ACCURACY, REWARD, LENGTH, ENTROPY, KL),
     seeds=3,
-    steps=24,
+    steps=16,
 )
 """At a stress learning rate: twenty times the recipe's."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from verl_vsi.experiments.plans import Arm, Experiment
+from verl_vsi.experiments.plans import HELD_OUT, Arm, Experiment
 from verl_vsi.miniature.phases import Phase
 from verl_vsi.miniature.story import Story, data_phases
 
@@ -63,7 +63,10 @@ class Training:
             f"trainer.default_local_dir={self.run}",
             f"trainer.rollout_data_dir={self.responses}",
         )
-        command = (sys.executable, "-m", "verl.trainer.main_ppo", *self.words, *places)
+        # validation takes as long as some steps: only where its score is drawn
+        drawn = HELD_OUT in self.experiment.panels
+        silent = () if drawn else ("trainer.test_freq=-1", "trainer.val_before_train=false")
+        command = (sys.executable, "-m", "verl.trainer.main_ppo", *self.words, *places, *silent)
         return Phase(self.name, command, self.run / "latest_checkpointed_iteration.txt", limit=LIMIT, retries=1)
 
 
