@@ -94,12 +94,16 @@ def find_shards(folder: Path) -> Path | None:
     return next((c for c in candidates if (c / "fsdp_config.json").exists() or list(c.glob("dist_ckpt"))), None)
 
 
-def identity(model: str) -> dict[str, str]:
+def identity(model: str, lora: str) -> dict[str, str]:
     """Tells the weights of a local folder from those of another training step.
 
+    Args:
+        model: see `as_served`.
+        lora: ``fold`` or ``serve``; said where the checkpoint holds an adapter, since folding rounds.
+
     Returns:
-        ``step`` of a verl checkpoint, and ``sha256`` over name, size and three samples of each file of weights (whole
-        files of gigabytes would take minutes); nothing for a hub name.
+        ``step`` of a verl checkpoint, ``adapter``, and ``sha256`` over name, size and three samples of each file of
+        weights (whole files of gigabytes would take minutes); nothing for a hub name.
     """
     folder = Path(model)
     if not folder.is_dir():
@@ -113,7 +117,8 @@ def identity(model: str) -> dict[str, str]:
                 stream.seek(int(part * max(0, file.stat().st_size - SAMPLE)))
                 found.update(stream.read(SAMPLE))
     step = next((part for part in reversed(place.parts) if part.startswith("global_step_")), "")
-    return {**({"step": step} if step else {}), "sha256": found.hexdigest()}
+    adapter = {"adapter": lora} if (place / LORA_MARK).exists() else {}
+    return {**({"step": step} if step else {}), **adapter, "sha256": found.hexdigest()}
 
 
 def merge(shards: Path, console: Console) -> Path:

@@ -37,7 +37,7 @@ class Task:
         name: what tables call it; empty: the model's label.
         send: how videos travel.
         table_row: the row of the paper's tables that this is, as `PublishedRow.key` names it.
-        weights: of `checkpoints.identity`; answers of other weights are not taken for this model's.
+        served: which weights, and how they are served; answers of others are not taken for this model's.
     """
 
     questions: QuestionSet
@@ -49,14 +49,14 @@ class Task:
     name: str = ""
     send: Send = "video"
     table_row: str = ""
-    weights: Mapping[str, str] = field(default_factory=dict)
+    served: Mapping[str, str] = field(default_factory=dict)
 
     def labels(self, condition: Condition) -> dict[str, Any]:
         """What the scores depend on beside the protocol."""
         return {
             "name": self.name,
             "model": self.model,
-            **({"weights": dict(self.weights)} if self.weights else {}),
+            **({"served": dict(self.served)} if self.served else {}),
             "condition": condition,
             "set": self.questions.name,
             "data": dict(self.questions.fingerprint),

@@ -59,7 +59,7 @@ class ServerSpec:
         if self.adapters:
             words += ["--enable-lora", "--max-lora-rank", str(_room_for(self.adapters.values()))]
             words += ["--lora-modules", *(f"{k}={v}" for k, v in self.adapters.items())]
-        return [*words, *_cpu_arguments(), *self.extra]
+        return [*words, *cpu_arguments(), *self.extra]
 
 
 def _room_for(adapters: Iterable[str]) -> int:
@@ -155,7 +155,7 @@ def _env() -> dict[str, str]:
     return (environment.DEFAULTS if _on_cpu() else {}) | os.environ
 
 
-def _cpu_arguments() -> list[str]:
+def cpu_arguments() -> list[str]:
     """On a CPU: full precision as in training there, no compilation, a small cache."""
     if not _on_cpu():
         return []

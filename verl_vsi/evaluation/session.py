@@ -18,7 +18,7 @@ from verl_vsi.evaluation.items import CONDITIONS, Condition, read_set
 from verl_vsi.evaluation.protocol import protocol
 from verl_vsi.evaluation.result import Result
 from verl_vsi.evaluation.run import Task, check_task, evaluate, is_answered
-from verl_vsi.evaluation.server import NAME, ServerSpec, serve
+from verl_vsi.evaluation.server import NAME, ServerSpec, cpu_arguments, serve
 from verl_vsi.evaluation.tables import rates_line, usage_line
 from verl_vsi.evaluation.taskset import TASK_SETS, guess
 
@@ -41,6 +41,10 @@ class ServerOptions:
         """Refuse an unknown way with adapters."""
         if self.lora not in ("fold", "serve"):
             raise ValueError(f"--lora '{self.lora}' is unknown; fold or serve")
+
+    def arguments(self) -> list[str]:
+        """Words of ``vllm serve`` that may change an answer."""
+        return [*cpu_arguments(), *self.extra]
 
 
 def make_task(
@@ -107,8 +111,8 @@ def run_jobs(
     Raises:
         CheckpointError, ServerError, EndpointError, BudgetError, JournalError: see there.
     """
-    weights = {} if endpoint.base_url else identity(model)
-    jobs = [replace(job, task=replace(job.task, weights=weights)) for job in jobs]
+    served = {} if endpoint.base_url else {**identity(model, server.lora), "arguments": " ".join(server.arguments())}
+    jobs = [replace(job, task=replace(job.task, served=served)) for job in jobs]
     answered = [is_answered(job.task, job.condition, job.out) for job in jobs]
     results = []
     with _connected(model, endpoint, server, log, all(answered), console) as connected:

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from verl_vsi.evaluation.checkpoints import ADAPTER, CheckpointError, as_served, find_shards, fold_adapter, identity
+from verl_vsi.evaluation.checkpoints import (
+    ADAPTER,
+    LORA_MARK,
+    CheckpointError,
+    as_served,
+    find_shards,
+    fold_adapter,
+    identity,
+)
 from verl_vsi.evaluation.server import NAME, ServerSpec, serve
 
 BASE = Path(str(files("verl_vsi.miniature"))) / "base"
@@ -183,11 +191,13 @@ def test_weights_of_another_step_are_told_apart(tmp_path: Path) -> None:
         (whole.parent / "fsdp_config.json").write_text("{}")
         (whole / "model.safetensors").write_bytes(weights)
         (tmp_path / "latest_checkpointed_iteration.txt").write_text(str(step))
-        marks.append(identity(str(tmp_path)))
+        marks.append(identity(str(tmp_path), "fold"))
     assert [m["step"] for m in marks] == ["global_step_5", "global_step_9"]
     assert marks[0]["sha256"] != marks[1]["sha256"]
-    assert identity(str(tmp_path / "global_step_5")) == marks[0]
-    assert identity("Qwen/Qwen2-VL-2B-Instruct") == {}
+    assert identity(str(tmp_path / "global_step_5"), "fold") == marks[0]
+    (tmp_path / "global_step_5" / "actor" / LORA_MARK).touch()
+    assert identity(str(tmp_path / "global_step_5"), "serve")["adapter"] == "serve"
+    assert identity("Qwen/Qwen2-VL-2B-Instruct", "fold") == {}
 
 
 def test_model_folders_and_hub_names_are_left_as_they_are(tmp_path: Path) -> None:

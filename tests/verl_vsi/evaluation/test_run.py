@@ -88,11 +88,11 @@ def test_a_finished_evaluation_asks_nothing_again(
 def test_answers_of_other_weights_are_not_taken_for_a_models_own(
     task: Task, endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
-    before = replace(task, weights={"step": "global_step_5", "sha256": "a"})
+    before = replace(task, served={"step": "global_step_5", "sha256": "a"})
     run(before, endpoint(right).base_url, tmp_path / "normal.json")
-    assert read_result(tmp_path / "normal.json").labels["weights"]["step"] == "global_step_5"
-    trained_on = replace(task, weights={"step": "global_step_9", "sha256": "b"})
-    with pytest.raises(JournalError, match=r"weights: .*global_step_5.* there, .*global_step_9.* now"):
+    assert read_result(tmp_path / "normal.json").labels["served"]["step"] == "global_step_5"
+    trained_on = replace(task, served={"step": "global_step_9", "sha256": "b"})
+    with pytest.raises(JournalError, match=r"served: .*global_step_5.* there, .*global_step_9.* now"):
         is_answered(trained_on, "normal", tmp_path / "normal.json")
 
 
