@@ -158,4 +158,4 @@ def _stored(text: str, grid: Tensor, processor: Any) -> Item:
 def digest(tensor: Tensor) -> bytes:
     """What tells one content from another."""
     data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return hashlib.blake2b(data.data, digest_size=16).digest()
