@@ -44,7 +44,10 @@ def base(
     out: Annotated[Path, typer.Argument(help="The folder to write, an ordinary Hugging Face model.")],
     seed: Annotated[int, typer.Option(help="Of the pretraining rooms and of the weights.")] = 0,
 ) -> None:
-    """Make the base that stands in for Qwen2-VL-Instruct (the package ships one made this way)."""
+    """Make the base that stands in for Qwen2-VL-Instruct (the package ships one made this way).
+
+    Interrupted, the same command goes on after the last stage that was done.
+    """
     from verl_vsi.miniature.pretrain import make_base
 
     made = make_base(out.resolve(), seed)

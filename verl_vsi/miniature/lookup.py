@@ -38,8 +38,8 @@ class Truth:
     """What is asked of the words.
 
     Args:
-        counts: (N, 12) int64, at most `MOST`.
-        places: (N, 12, 3) scaled x, y and log longest side of categories that occur once, else NaN.
+        counts: (N, 12) int64, at most `MOST`; or (M,) of some words.
+        places: (N, 12, 3) scaled x, y and log longest side of categories that occur once, else NaN; or (M, 3).
         sides: (N, 2) scaled log width and depth of the room.
     """
 
@@ -60,11 +60,12 @@ class Probes(torch.nn.Module):
         self.sides = torch.nn.Linear(width, 2)
 
     def forward(self, room: torch.Tensor, words: torch.Tensor, truth: Truth) -> torch.Tensor:
-        """The loss of (B, width) and (B, 12, width) hidden states."""
+        """The loss of (B, width) hidden states of rooms and (..., width) of words, whose truth has the same shape."""
         room, words = self.norm(room), self.norm(words)
         single = ~truth.places[..., 0].isnan()
-        count = cross_entropy(self.count(words).flatten(0, 1), truth.counts.flatten())
-        place = smooth_l1_loss(self.place(words)[single], truth.places[single], beta=0.3)
+        count = cross_entropy(self.count(words).flatten(0, -2), truth.counts.flatten())
+        place = smooth_l1_loss(self.place(words)[single], truth.places[single], beta=0.3, reduction="sum")
+        place = place / max(1, truth.places[single].numel())
         return count + place + 0.5 * smooth_l1_loss(self.sides(room), truth.sides, beta=0.3)
 
 

@@ -1,7 +1,7 @@
 """Make the base: the pretrained miniature that stands in for Qwen2-VL-Instruct, in one call and some minutes.
 
-It learns what things are called (`align`), where and how large they are (`lookup`), to say so (`drills`), and how
-one answers (`talk`), on rooms of its own seed. Nothing is taken away from it afterwards; what it can do by then is
+It learns what things are called (`align`), where and how large they are (`lookup`), and to say so (`speak`), on rooms
+of its own seed. Nothing is taken away from it afterwards; what it can do by then is
 measured and recorded.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -39,52 +40,52 @@ class Schedule:
 
     Args:
         rooms: rooms to learn from.
-        align, look_up, drill, talk: steps of each stage.
+        align, look_up, speak: steps of each stage.
         exam_rooms, exam: rooms and questions a task that the scores are measured on.
     """
 
     rooms: int = 5000
     align: int = 1100
-    look_up: int = 1500
-    drill: int = 1200
-    talk: int = 450
+    look_up: int = 2000
+    speak: int = 1500
     exam_rooms: int = 250
     exam: int = 100
 
 
-def make_base(
-    out: Path, seed: int = 0, schedule: Schedule | None = None, workers: int = 2, work: Path | None = None
-) -> dict[str, Any]:
+def make_base(out: Path, seed: int = 0, schedule: Schedule | None = None, workers: int = 2) -> dict[str, Any]:
     """Pretrain a base into the Hugging Face folder `out` and return its record, which is also written there.
+
+    Each stage's weights are kept in `out`.stages until the base is made: interrupted, the same call goes on from there.
 
     Args:
         out: the folder; files of an earlier base are replaced.
         seed: of the weights and of every draw; the rooms stay `ROOMS_SEED`'s.
-        schedule: None: `Schedule()`, some nine minutes on two idle cores.
+        schedule: None: `Schedule()`, some fifteen minutes on two idle cores.
         workers: processes that draw rooms.
-        work: keep what each stage leaves here, and go on from it; None: keep nothing.
     """
     from verl_vsi import cpu
 
     cpu.prepare()
     columns = (*Progress.get_default_columns()[:3], MofNCompleteColumn(), TimeElapsedColumn())
+    stages = Stages(out.with_name(f"{out.name}.stages") / f"seed{seed}")
     with Progress(*columns) as progress:
-        return _make(out, seed, schedule or Schedule(), workers, Stages(work and work / f"seed{seed}"), progress)
+        record = _make(out, seed, schedule or Schedule(), workers, stages, progress)
+    shutil.rmtree(stages.folder.parent)
+    return record
 
 
 def _make(out: Path, seed: int, plan: Schedule, workers: int, stages: Stages, progress: Progress) -> dict[str, Any]:
     from verl_vsi.miniature.album import draw_album
     from verl_vsi.miniature.align import align
-    from verl_vsi.miniature.drills import drill
     from verl_vsi.miniature.lookup import look_up
     from verl_vsi.miniature.scores import examine
-    from verl_vsi.miniature.talk import talk
+    from verl_vsi.miniature.speak import speak
 
     start = time.monotonic()
     album = draw_album(ROOMS_SEED, plan.rooms, progress, workers)
     drawing = round(time.monotonic() - start, 1)
     pupil = _newborn(album.rooms[:TEXT_ROOMS], seed)
-    lessons = {"align": align, "look_up": look_up, "drill": drill, "talk": talk}
+    lessons = {"align": align, "look_up": look_up, "speak": speak}
     for name, teach in lessons.items():
         steps = getattr(plan, name)
         stages.run(name, steps, pupil.model, lambda t=teach, n=steps: t(pupil, album, n, seed, progress))
@@ -109,11 +110,11 @@ def _make(out: Path, seed: int, plan: Schedule, workers: int, stages: Stages, pr
 
 
 class Stages:
-    """Runs the stages of a pretraining one after the other; those that `work` already holds are read from there."""
+    """Runs the stages of a pretraining one after the other; those that `folder` already holds are read from there."""
 
-    def __init__(self, work: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         """Nothing has run."""
-        self.work, self.past = work, ""
+        self.folder, self.past = folder, ""
         self.done: dict[str, dict[str, float]] = {}
 
     def run(self, name: str, steps: int, model: Any, teach: Callable[[], float]) -> None:
@@ -121,18 +122,17 @@ class Stages:
         from safetensors.torch import load_file, save_file
 
         self.past += f"{name}{steps}-"
-        weights = None if self.work is None else self.work / f"{self.past}weights.safetensors"
-        if weights is not None and weights.with_suffix(".json").exists():
+        weights = self.folder / f"{self.past}weights.safetensors"
+        if weights.with_suffix(".json").exists():
             model.load_state_dict(load_file(weights))
             self.done[name] = json.loads(weights.with_suffix(".json").read_text())
             return
         start = time.monotonic()
         loss = teach()
         self.done[name] = {"seconds": round(time.monotonic() - start, 1), "loss": round(loss, 4)}
-        if weights is not None:
-            weights.parent.mkdir(parents=True, exist_ok=True)
-            save_file(model.state_dict(), weights)
-            write_text(weights.with_suffix(".json"), json.dumps(self.done[name]))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_file(model.state_dict(), weights)
+        write_text(weights.with_suffix(".json"), json.dumps(self.done[name]))
 
 
 TEXT_ROOMS = 60

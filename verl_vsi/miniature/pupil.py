@@ -123,8 +123,23 @@ def _visible(owner: torch.Tensor) -> torch.Tensor:
     return ((related & causal) | torch.eye(size, dtype=torch.bool))[:, None]
 
 
-def packed_loss(pupil: Pupil, frames: NDArray[np.uint8], rows: Sequence[Sequence[Pair]]) -> torch.Tensor:
-    """Mean cross-entropy of all answers' tokens, a scalar.
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """What the model makes of a pack.
+
+    Args:
+        batch: the pack.
+        loss: mean cross-entropy of all answers' tokens, a scalar.
+        hidden_states: (B, L, width) of the embeddings and of every layer.
+    """
+
+    batch: Pack
+    loss: torch.Tensor
+    hidden_states: tuple[torch.Tensor, ...]
+
+
+def run_packed(pupil: Pupil, frames: NDArray[np.uint8], rows: Sequence[Sequence[Pair]]) -> Packed:
+    """Read texts behind their videos.
 
     Args:
         pupil: the model.
@@ -134,11 +149,13 @@ def packed_loss(pupil: Pupil, frames: NDArray[np.uint8], rows: Sequence[Sequence
     import torch
 
     batch = pack(pupil.prefix, rows, pupil.tokenizer.pad_token_id)
-    hidden = pupil.model.model.language_model(
+    out = pupil.model.model.language_model(
         inputs_embeds=pupil.embed(batch.ids, frames),
         position_ids=batch.positions,
         attention_mask=batch.mask,
         use_cache=False,
-    ).last_hidden_state
-    logits = pupil.model.lm_head(hidden[batch.rows, batch.columns - 1])
-    return torch.nn.functional.cross_entropy(logits, batch.ids[batch.rows, batch.columns])
+        output_hidden_states=True,
+    )
+    logits = pupil.model.lm_head(out.last_hidden_state[batch.rows, batch.columns - 1])
+    loss = torch.nn.functional.cross_entropy(logits, batch.ids[batch.rows, batch.columns])
+    return Packed(batch, loss, out.hidden_states)

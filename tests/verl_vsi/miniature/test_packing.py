@@ -9,7 +9,7 @@ from verl_vsi.data_adapters.rooms import draw, make_room
 from verl_vsi.miniature.lessons import WORDS, corpus
 from verl_vsi.miniature.model import build_model
 from verl_vsi.miniature.processor import GRID, SIDE, build_processor, patches
-from verl_vsi.miniature.pupil import CLOSING, Pupil, packed_loss
+from verl_vsi.miniature.pupil import CLOSING, Pupil, run_packed
 from verl_vsi.miniature.tokenizer import build_tokenizer
 
 
@@ -46,7 +46,7 @@ def alone(pupil, frames, text, answer):
 def test_the_packed_loss_is_that_of_every_text_alone(pupil, frames):
     rows = [[pupil.pair(*text) for text in row] for row in TEXTS]
     with torch.no_grad():
-        packed = packed_loss(pupil, frames, rows)
+        packed = run_packed(pupil, frames, rows).loss
         each = [alone(pupil, frames[b], *text) for b, row in enumerate(TEXTS) for text in row]
     mean = sum(loss for loss, _ in each) / sum(n for _, n in each)
     assert packed.item() == pytest.approx(float(mean), abs=1e-4)
