@@ -74,7 +74,7 @@ def tables(contents: Contents) -> dict[str, list[Row]]:
         made[f"Differences, {unit}, {MEANING}"] = [d.row(measure) for d in contents.differences]
     if results:
         made[f"Results, {_averages(results)}, %"] = result_rows(results)
-    if held := [row for run in contents.runs if (row := last_validation(run))]:
+    if held := validation_rows(contents.runs):
         made["Last validation in training, average of the tasks present, %"] = held
     for name in contents.papers:
         made[f"{known[name].title} ({known[name].source})"] = table_beside(known[name], results)
@@ -89,7 +89,7 @@ def cautions(contents: Contents) -> list[str]:
 def result_rows(results: Sequence[Result]) -> list[Row]:
     """Results, those of one name numbered, then what their questions give without a model."""
     rows = [
-        Row(_numbered(name, place, group), row.overall, row.tasks, (rates_line(one),))
+        Row(_numbered(name, place, len(group)), row.overall, row.tasks, (rates_line(one),))
         for name, group in by_name(results).items()
         for place, one in enumerate(group, 1)
         for row in [result_row(one)]
@@ -119,14 +119,17 @@ def baseline_rows(results: Sequence[Result]) -> list[Row]:
     ]
 
 
-def last_validation(run: Run) -> Row | None:
-    """The macro average and tasks of a run's last validation; None where it never validated."""
-    steps = [step for step, data in sorted(run.log.items()) if held_out_tasks(data)]
-    if not steps:
-        return None
-    tasks = held_out_tasks(run.log[steps[-1]])
-    average = 100 * sum(tasks.values()) / len(tasks)
-    return Row(f"{run.name}, step {steps[-1]}", Cell(average), {c: Cell(100 * v) for c, v in tasks.items()})
+def validation_rows(runs: Sequence[Run]) -> list[Row]:
+    """The macro average and tasks of each run's last validation; runs that never validated are left out."""
+    names, rows = [run.name for run in runs], []
+    for at, run in enumerate(runs):
+        validated = [(step, tasks) for step, data in sorted(run.log.items()) if (tasks := held_out_tasks(data))]
+        if validated:
+            step, tasks = validated[-1]
+            name = _numbered(run.name, names[: at + 1].count(run.name), names.count(run.name))
+            average = Cell(100 * sum(tasks.values()) / len(tasks))
+            rows.append(Row(f"{name}, step {step}", average, {c: Cell(100 * v) for c, v in tasks.items()}))
+    return rows
 
 
 def _baselines(results: Sequence[Result]) -> Mapping[str, list[Scores]]:
@@ -138,8 +141,8 @@ def _baselines(results: Sequence[Result]) -> Mapping[str, list[Scores]]:
     return found
 
 
-def _numbered(name: str, place: int, group: Sequence[Result]) -> str:
-    return name if len(group) == 1 else f"{name}, {place} of {len(group)}"
+def _numbered(name: str, place: int, count: int) -> str:
+    return name if count == 1 else f"{name}, {place} of {count}"
 
 
 def _averages(results: Sequence[Result]) -> str:
