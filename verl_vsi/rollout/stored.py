@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,12 +55,24 @@ def names_in(messages: list[dict[str, Any]]) -> list[str]:
     return [part["video"] for part in parts if part.get("type") == "video"]
 
 
-@lru_cache(maxsize=_PREPARED)
+@dataclass(frozen=True)
+class _Maker:
+    """A video processor: two with the same settings are one, as those of a worker's actor and reference."""
+
+    settings: str
+    make: Any = field(compare=False)
+
+
 def patches(text: str, processor: Any) -> torch.Tensor:
     """Patches (t*h*w, channels) float32, as the model's processor makes them, of the `StoredVideo` with this text."""
+    maker = processor.video_processor
+    return _patches(text, _Maker(maker.to_json_string(), maker))
+
+
+@lru_cache(maxsize=_PREPARED)
+def _patches(text: str, maker: _Maker) -> torch.Tensor:
     frames = StoredVideo.from_text(text).frames()
-    output = processor.video_processor(videos=[frames], do_sample_frames=False, return_tensors="pt")
-    return output["pixel_values_videos"]
+    return maker.make(videos=[frames], do_sample_frames=False, return_tensors="pt")["pixel_values_videos"]
 
 
 def with_pixels(inputs: Mapping[str, Any], processor: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_patches_are_the_processors(root: Path, processor: Any) -> None:
     video = stored(root)
     expected = processor.video_processor(videos=[video.frames()], do_sample_frames=False, return_tensors="pt")
     assert torch.equal(patches(video.text, processor), expected["pixel_values_videos"])
+
+
+def test_a_workers_actor_and_reference_share_patches(root: Path) -> None:
+    from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
+
+    def made_by(pixels: int) -> torch.Tensor:
+        processor = SimpleNamespace(video_processor=Qwen2VLVideoProcessor(min_pixels=pixels, max_pixels=pixels))
+        return patches(stored(root).text, processor)
+
+    assert made_by(SIDE * SIDE) is made_by(SIDE * SIDE)
+    assert made_by(SIDE * SIDE).shape != made_by(4 * SIDE * SIDE).shape
 
 
 def test_a_name_travels_as_text(root: Path) -> None:
