@@ -131,16 +131,22 @@ def _apart(key: tuple[str, ...], same: Sequence[tuple[str, ...]]) -> str:
     return ", ".join([key[0], *said])
 
 
-def difference(name: str, first: Sequence[Result], second: Sequence[Result]) -> Difference:
+def difference(name: str, first: Sequence[Result], second: Sequence[Result], *, one_model: bool = False) -> Difference:
     """`first` minus `second`: each run of the first with the run of the second that was asked the same questions.
 
     Where several were, in the order given; a second that has one run stands against all. A run without a counterpart
     is left out: `Spread.values` tells how many there are.
 
+    Args:
+        name: what the difference is called.
+        first: runs of the one.
+        second: runs of the other.
+        one_model: pair only results of the same model and weights (its conditions).
+
     Raises:
         ValueError: no run has one.
     """
-    pairs = [compare(other, one).differences for one, other in _pairs(first, second)]
+    pairs = [compare(other, one).differences for one, other in _pairs(first, second, one_model)]
     if not pairs:
         raise ValueError(f"{name}: no run of the one was asked the same questions as a run of the other")
     return Difference(name, {m: spreads([p[m] for p in pairs]) for m in MEASURES})
@@ -157,14 +163,19 @@ def differences(results: Sequence[Result], against: Sequence[str]) -> list[Diffe
         raise ValueError(f"--against '{unknown[0]}': the results are {', '.join(groups)}")
     normal = [name for name in groups if groups[name][0].labels["condition"] == "normal"]
     wanted = [(f"{n} − {a}", n, a) for i, a in enumerate(against) for n in normal if n != a and n not in against[:i]]
-    wanted += [(f"{n}, right − wrong videos", n, f"{n}, shuffled") for n in normal if f"{n}, shuffled" in groups]
-    return [difference(name, groups[one], groups[other]) for name, one, other in wanted]
+    found = [difference(name, groups[one], groups[other]) for name, one, other in wanted]
+    return found + [
+        difference(f"{n}, right − wrong videos", groups[n], groups[f"{n}, shuffled"], one_model=True)
+        for n in normal
+        if f"{n}, shuffled" in groups
+    ]
 
 
-def _pairs(first: Sequence[Result], second: Sequence[Result]) -> list[tuple[Result, Result]]:
+def _pairs(first: Sequence[Result], second: Sequence[Result], one_model: bool) -> list[tuple[Result, Result]]:
     left, found = list(second), []
     for one in first:
-        other = next((o for o in left if _asked(o) == _asked(one)), None)
+        fitting = (o for o in left if _asked(o) == _asked(one) and (not one_model or _weights(o) == _weights(one)))
+        other = next(fitting, None)
         if other is not None:
             found.append((one, other))
             if len(second) > 1:
@@ -174,6 +185,10 @@ def _pairs(first: Sequence[Result], second: Sequence[Result]) -> list[tuple[Resu
 
 def _asked(result: Result) -> set[tuple[Any, ...]]:
     return {(a["scene_id"], a["task"], a["question"], a["truth"]) for a in result.answers}
+
+
+def _weights(result: Result) -> tuple[Any, Any]:
+    return result.labels["model"], result.labels.get("served")
 
 
 def _spread(estimates: Sequence[Estimate]) -> Spread:

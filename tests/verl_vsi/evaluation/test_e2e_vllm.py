@@ -82,7 +82,7 @@ def run(*words: str) -> str:
 
 def words(bench: Path, out: Path, *more: str) -> list[str]:
     where = ["--rows", str(bench / "rows.parquet"), "--root", str(bench), "--out", str(out), "--tasks", "present"]
-    return ["eval", *more, *where, *FRAMES, "--max-model-len", "512"]
+    return ["eval", *more, *where, *FRAMES, "--max-model-len", "512", "--per-task", "10"]
 
 
 def table(bench: Path, out: Path, models: Mapping[str, Path], *more: str) -> list[str]:

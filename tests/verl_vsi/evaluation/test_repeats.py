@@ -96,6 +96,17 @@ def test_everything_is_told_from_what_was_named_and_right_from_wrong_videos(make
         differences(results, ["bse"])
 
 
+def test_right_and_wrong_videos_are_compared_within_a_model(make_result: Make) -> None:
+    """Each seed scores its better model on wrong videos; another seed's model is no counterpart."""
+    results = [
+        *make_seeds(make_result, "sft", ["4", "4"], model="s0/sft"),
+        *make_seeds(make_result, "sft", ["9", "9"], model="s1/sft"),
+        *make_seeds(make_result, "sft", ["9", "9"], model="s1/sft", condition="shuffled"),
+    ]
+    (found,) = differences(results, [])
+    assert found.measures["score"].tasks[COUNT].values == (0.0,)
+
+
 @pytest.fixture
 def seeds(make_result: Make, tmp_path: Path) -> list[Path]:
     """Three folders, as `verl-vsi miniature --seed N --folder` leaves them."""
