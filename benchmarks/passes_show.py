@@ -53,6 +53,8 @@ def growth(record: dict[str, Any]) -> list[str]:
     numbers = sorted({row["n"] for row in record["rows"]})
     lines = []
     for length in sorted({row["answer"] for row in record["rows"]}):
+        if {row["n"] for row in record["rows"] if row["answer"] == length} != set(numbers):
+            continue  # not all of them were asked for
         grown = []
         for kind, (*_, label) in LOOK.items():
             first, last = (
