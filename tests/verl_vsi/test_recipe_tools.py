@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from verl_vsi.commands.recipes import app
 from verl_vsi.recipe_tools import Difference, catalogue, composer, differences, settings
-from verl_vsi.recipe_tools.estimate import load_of
+from verl_vsi.recipe_tools.estimate import estimate, load_of
 from verl_vsi.recipe_tools.shape import PUBLISHED, from_config, shape_of
 
 MINE = """# @package _global_
@@ -129,6 +129,14 @@ def test_estimate_knows_what_passes_share() -> None:
     # 64 videos of 16 frames of 128*28*28 pixels in bytes; float32 for each of 896 responses
     assert "0.3 GB" in run("estimate", "vsgrpo_2b", "passes=shared", "--rows", "116900")
     assert "17.3 GB" in run("estimate", "vsgrpo_2b", "passes=stock", "--rows", "116900")
+
+
+def test_every_recipe_is_estimated() -> None:
+    with composer() as compose:
+        for recipe in catalogue.recipes(catalogue.folders()):
+            lines = {line.what: line.amount for line in estimate(compose.recipe(recipe.name), rows=9600, videos=10)}
+            assert {"prompt", "steps", "GPU: training in all", "host: a node", "moved a step"} <= lines.keys()
+            assert ("GPU: vLLM" in lines) is recipe.name.startswith("vsgrpo"), recipe.name
 
 
 def test_estimate_without_rows_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
