@@ -19,10 +19,13 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -101,7 +104,7 @@ def run(case: str, options: argparse.Namespace) -> dict[str, Any]:
         try:
             steps = watch(process, folder, mark)
         finally:
-            process.kill()
+            end(mark)
     if len(steps) < min(STEPS[case], 2):
         raise SystemExit(f"{case} ended after {len(steps)} of {STEPS[case]} steps: see {folder}/log")
     return {"date": time.strftime("%Y-%m-%d"), "load": round(os.getloadavg()[0], 1), "steps": steps[1:]}
@@ -177,17 +180,30 @@ def logged(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def cpu_seconds(mark: str) -> float:
-    """CPU seconds so far of all processes that carry the mark in their environment."""
-    needle, ticks = f"{MARK}={mark}".encode(), 0
+def marked(mark: str) -> Iterator[Path]:
+    """Folders in /proc of the processes that carry the mark in their environment."""
+    needle = f"{MARK}={mark}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):  # it has ended, or is another's
             if needle in (folder / "environ").read_bytes().split(b"\0"):
-                fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-                ticks += int(fields[11]) + int(fields[12])
-        except OSError:
-            continue  # it has ended, or is another's
+                yield folder
+
+
+def cpu_seconds(mark: str) -> float:
+    """CPU seconds so far of all processes of a run."""
+    ticks = 0
+    for folder in marked(mark):
+        with suppress(OSError):
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def end(mark: str) -> None:
+    """End what is left of a run."""
+    for folder in marked(mark):
+        with suppress(OSError):
+            os.kill(int(folder.name), signal.SIGKILL)
 
 
 if __name__ == "__main__":
