@@ -21,7 +21,7 @@ from rich.console import Console
 from verl_vsi.evaluation.checkpoints import as_served
 
 pytest.importorskip("vllm", reason="serves a real model")
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]  # with the story that it may have to tell first
 
 CLI = [sys.executable, "-m", "verl_vsi.cli"]
 BASE = Path(str(files("verl_vsi.miniature"))) / "base"
