@@ -99,7 +99,7 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
     if options.device == "cuda":
         device = torch.cuda.get_device_name()
     return {
-        "what": "one micro-batch of n rollouts on one video; seconds and peak bytes above the start",
+        "what": "one micro-batch of n rollouts on one video: seconds, peak bytes above the start, FLOPs, text tokens",
         "device": device,
         "shape": options.shape,
         "dtype": "float32" if options.device == "cpu" else "bfloat16",

@@ -54,27 +54,37 @@ def show(record: dict[str, Any]) -> None:
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
-    """Stacked bars: what a step consists of, and what is left of it."""
+    """Stacked bars: what a step consists of; below, at its own scale, what is left with shared passes."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     cases = [name for name in NAMES if name in record["cases"]]
-    figure, axes = pyplot.subplots(figsize=(7.2, 0.8 + 0.6 * len(cases)))
-    left = [0.0] * len(cases)
-    for phase, (label, colour, hatch) in PHASES.items():
-        widths = [phases(record["cases"][name])[phase] for name in cases]
-        axes.barh(cases, widths, left=left, color=colour, hatch=hatch, edgecolor="white", label=label)
-        left = [a + b for a, b in zip(left, widths, strict=True)]
-    for row, end in enumerate(left):
-        axes.text(end, row, f" {end:.1f} s", va="center")
-    axes.set_yticks(range(len(cases)), [NAMES[name] for name in cases])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.12 * max(left))
-    axes.set_xlabel("seconds of a step")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    figure.tight_layout()
+    left = [name for name in cases if name in ("shared", "polls")]
+    rows = [names for names in (cases, left) if names]
+    figure, panels = pyplot.subplots(
+        len(rows), figsize=(7.2, 2.2 + 0.45 * sum(map(len, rows))), squeeze=False, height_ratios=[*map(len, rows)]
+    )
+    for panel, names in zip(panels[:, 0], rows, strict=True):
+        _bars(panel, names, record)
+    panels[-1, 0].set_xlabel("seconds of a step")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, ncols=3, loc="upper center")
+    figure.tight_layout(rect=(0, 0, 1, 0.86))
     figure.savefig(path, dpi=150)
+
+
+def _bars(panel: Any, names: list[str], record: dict[str, Any]) -> None:
+    ends = [0.0] * len(names)
+    for phase, (label, colour, hatch) in PHASES.items():
+        widths = [phases(record["cases"][name])[phase] for name in names]
+        panel.barh(names, widths, left=ends, color=colour, hatch=hatch, edgecolor="white", label=label)
+        ends = [a + b for a, b in zip(ends, widths, strict=True)]
+    for row, end in enumerate(ends):
+        panel.text(end, row, f" {end:.1f} s", va="center")
+    panel.set_yticks(range(len(names)), [NAMES[name] for name in names])
+    panel.invert_yaxis()
+    panel.set_xlim(0, 1.12 * max(ends))
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
