@@ -60,8 +60,10 @@ def _positions(grids: Sequence[tuple[int, int, int]], text: int, answer: int) ->
     return torch.cat((torch.arange(rotary.shape[1])[None], rotary))
 
 
-def make_batch(questions: Sequence[Question], *, order: Sequence[int] | None = None, **settings: Any) -> Any:
-    """A batch as it reaches the engine for an update, its rows in the given order.
+def make_batch(
+    questions: Sequence[Question], *, order: Sequence[int] | None = None, padding: int = 0, **settings: Any
+) -> Any:
+    """A batch as it reaches the engine for an update, its rows in the given order, and verl's rows of padding.
 
     Old and reference log-probabilities are random: near the model's where the model is near uniform.
     """
@@ -71,6 +73,7 @@ def make_batch(questions: Sequence[Question], *, order: Sequence[int] | None = N
     for number, question in enumerate(questions):
         rows += _rows(question, question.uid or f"uid{number}")
     rows = [rows[i] for i in (order if order is not None else range(len(rows)))]
+    rows += [_padding(rows[0])] * padding
     tensors: dict[str, Any] = {key: [row[key] for row in rows] for key in rows[0]}
     for key in _JAGGED:
         tensors[key] = torch.nested.as_nested_tensor(tensors[key], layout=torch.jagged)
@@ -90,6 +93,15 @@ def make_batch(questions: Sequence[Question], *, order: Sequence[int] | None = N
     }
     tu.assign_non_tensor(batch, **{**defaults, **settings})
     return batch
+
+
+def _padding(like: dict[str, Any]) -> dict[str, Any]:
+    """What verl fills a batch up with where rollouts are missing: a row of text that counts for nothing."""
+    from verl.trainer.ppo.padding_utils import construct_minimal_padding_template
+
+    row, _ = construct_minimal_padding_template(like, {}, EOS)
+    numbers = {key: torch.zeros(1) for key in ("advantages", "old_log_probs", "ref_log_prob")}
+    return {key: {**row, **numbers, "uid": "pad"}[key] for key in like}
 
 
 def _rows(question: Question, uid: str) -> list[dict[str, Any]]:

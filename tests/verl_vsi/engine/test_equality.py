@@ -116,6 +116,21 @@ def test_rows_of_a_group_need_not_be_neighbours(stock: Any, ours: Any) -> None:
     assert_equal(run(ours, batch), run(stock, batch))
 
 
+@pytest.mark.parametrize("rows", [1], ids=["each alone"])
+def test_a_group_that_lost_a_rollout_and_verls_padding(stock: Any, ours: Any, rows: int) -> None:
+    def update(engine: Any) -> Any:
+        engine.module.zero_grad(set_to_none=True)
+        batch = make_batch(questions, padding=2, micro_batch_size_per_gpu=rows)
+        metrics = engine.forward_backward_batch(batch, ppo_loss(), forward_only=False)["metrics"]
+        return [whole(p.grad) for p in engine.module.parameters() if p.grad is not None], metrics["actor/pg_loss"]
+
+    questions = [Question((5, 3, 1)), Question((4, 6), seed=1)]
+    (found, our_loss), (expected, their_loss) = update(ours), update(stock)
+    assert our_loss.aggregate() == pytest.approx(their_loss.aggregate(), abs=TOLERANCE)
+    for gradient, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, other, atol=TOLERANCE, rtol=0)
+
+
 def test_another_temperature(stock: Any, ours: Any) -> None:
     batch = make_batch([Question((5, 3, 2))], temperature=0.7)
     assert_equal(run(ours, batch), run(stock, batch))
