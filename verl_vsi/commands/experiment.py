@@ -21,6 +21,7 @@ def experiment(
         "outputs/experiments"
     ),
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each run; default: the experiment's.")] = None,
+    model: Annotated[Path | None, typer.Option(help="What every run starts from; default: the shipped base.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each kind; default: the experiment's.")] = None,
 ) -> None:
     """Train the miniature in every way that an experiment compares; end in NAME.json and NAME.png."""
@@ -31,8 +32,12 @@ def experiment(
     plan = EXPERIMENTS.get(name)
     if plan is None:
         raise typer.BadParameter(f"'{name}' is unknown; one of {', '.join(EXPERIMENTS)}")
+    if model is not None and not (model / "model.safetensors").is_file():
+        raise typer.BadParameter(f"--model {model} holds no model.safetensors")
+    start = model.resolve() if model else None
+    plan = replace(plan, steps=steps or plan.steps, seeds=seeds or plan.seeds, model=start)
     try:
-        conduct(replace(plan, steps=steps or plan.steps, seeds=seeds or plan.seeds), folder.resolve(), console)
+        conduct(plan, folder.resolve(), console)
     except PhaseError as error:
         console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise SystemExit(1) from error

@@ -7,6 +7,7 @@ by hand, and tried with another recipe at scale.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 Panel = tuple[str, str, str]
 """A measure (see `record.MEASURES` and `responses`), its title and its unit."""
@@ -55,6 +56,7 @@ class Experiment:
         panels: what is drawn.
         seeds: runs an arm.
         steps: of training.
+        model: what every run starts from; None: the base that ships with the package.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Experiment:
     panels: tuple[Panel, ...]
     seeds: int
     steps: int
+    model: Path | None = None
 
 
 RATE = "actor_rollout_ref.actor.optim.lr={}".format

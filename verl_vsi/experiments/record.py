@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -12,6 +14,7 @@ from verl_vsi.evaluation.result import versions
 from verl_vsi.experiments.plans import Experiment
 from verl_vsi.experiments.responses import read_dumps, samples, steps_of
 from verl_vsi.experiments.runs import Training
+from verl_vsi.miniature.story import base_folder
 
 MEASURES = {
     "reward": "critic/score/mean",
@@ -35,20 +38,27 @@ Curve = list[list[float]]
 def make_record(experiment: Experiment, trained: Sequence[Training], seconds: Mapping[str, float]) -> dict[str, Any]:
     """All of it as JSON.
 
-    Keys: ``experiment``, ``question``, ``steps``, ``runs`` (each with ``label``, ``seed``, ``command``, ``seconds``,
-    ``curves``, ``samples``), ``ends`` (label -> measure -> start and end, means over seeds and `ENDS` steps),
-    ``correlation`` (the lowest of rollout and actor in any step), ``versions``.
+    Keys: ``experiment``, ``question``, ``steps``, ``base`` (sha256 of the weights that all runs start from), ``runs``
+    (each with ``label``, ``seed``, ``command``, ``seconds``, ``curves``, ``samples``), ``ends`` (label -> measure ->
+    start and end, means over seeds and `ENDS` steps), ``correlation`` (the lowest of rollout and actor in any step),
+    ``versions``.
     """
     runs = [_run(training, seconds[training.name]) for training in trained]
     return {
         "experiment": experiment.name,
         "question": experiment.question,
         "steps": experiment.steps,
+        "base": sha256((experiment.model or base_folder()) / "model.safetensors"),
         "ends": {arm.label: ends(_curves_of(runs, arm.label)) for arm in experiment.arms},
         "correlation": min(value for run in runs for _, value in run["curves"]["correlation"]),
         "versions": versions(),
         "runs": runs,
     }
+
+
+def sha256(file: Path) -> str:
+    """Of a file's content."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _curves_of(runs: Sequence[Mapping[str, Any]], label: str) -> list[dict[str, Curve]]:

@@ -63,10 +63,11 @@ class Training:
             f"trainer.default_local_dir={self.run}",
             f"trainer.rollout_data_dir={self.responses}",
         )
+        model = (f"vsi.model={self.experiment.model}",) if self.experiment.model else ()
         # validation takes as long as some steps: only where its score is drawn
         drawn = HELD_OUT in self.experiment.panels
         silent = () if drawn else ("trainer.test_freq=-1", "trainer.val_before_train=false")
-        command = (sys.executable, "-m", "verl.trainer.main_ppo", *self.words, *places, *silent)
+        command = (sys.executable, "-m", "verl.trainer.main_ppo", *self.words, *places, *model, *silent)
         return Phase(self.name, command, self.run / "latest_checkpointed_iteration.txt", limit=LIMIT, retries=1)
 
 
