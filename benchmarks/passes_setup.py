@@ -90,12 +90,8 @@ def save_model(shape: Shape, dtype: torch.dtype, folder: Path | None = None, tok
         "num_heads": shape.vision_heads,
         "mlp_ratio": 4,
     }
-    config = Qwen2VLConfig(
-        text_config=text,
-        vision_config=vision,
-        tie_word_embeddings=False,
-        **{name: token for name, token in tokens.items() if name.startswith(("image", "video", "vision"))},
-    )
+    media: dict[str, Any] = {n: token for n, token in tokens.items() if n.startswith(("image", "video", "vision"))}
+    config = Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False, **media)
     torch.manual_seed(0)
     folder = folder or Path(tempfile.mkdtemp(prefix="verl-vsi-passes-"))
     torch.set_default_dtype(dtype)

@@ -68,14 +68,15 @@ class Log(TrainerCallback):
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True)
-        self.path, self.start, self.trainer = path, 0.0, None
+        self.path, self.start = path, 0.0
+        self.trainer: Any = None
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self.start = time.perf_counter()
-        self.trainer.seconds.clear()  # pyright: ignore[reportOptionalMemberAccess]
+        self.trainer.seconds.clear()
 
     def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
-        seconds = self.trainer.seconds  # pyright: ignore[reportOptionalMemberAccess]
+        seconds = self.trainer.seconds
         timing = {"step": time.perf_counter() - self.start, "gen": seconds["gen"], "ref": seconds["ref"]}
         timing["update_actor"] = seconds["all"] - seconds["prepare"]
         data = {f"timing_s/{name}": value for name, value in timing.items()}
