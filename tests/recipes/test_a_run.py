@@ -1,4 +1,4 @@
-"""A real run as a user sees it: what it says at its start, how it stops when something is off, what it leaves."""
+"""A real run as a user sees it: what it says at its start, how it stops, what it leaves (pytest -m slow tests/recipes)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from verl_vsi.miniature.phases import run_phases
 from verl_vsi.miniature.story import Story, data_phases
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
