@@ -1,4 +1,4 @@
-"""A real run as a user sees it: what it says at its start, how it stops, what it leaves (pytest -m slow tests/recipes)."""
+"""A real run as a user sees it: what it says, how it stops, what it leaves (pytest -m slow tests/recipes)."""
 
 from __future__ import annotations
 
