@@ -44,7 +44,8 @@ def build_tokenizer(texts: Iterable[str], words: Iterable[str]) -> PreTrainedTok
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    whole = "|".join(re.escape(w) for w in sorted({*words, *TAGS}, key=len, reverse=True))
+    longest_first = sorted({*words, *TAGS}, key=lambda word: (-len(word), word))
+    whole = "|".join(map(re.escape, longest_first))
     bpe = Tokenizer(models.BPE())
     pieces = pre_tokenizers.Split(Regex(rf"{whole}|[0-9]|\.|\n"), "isolated")
     bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
