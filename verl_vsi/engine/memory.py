@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-_STRETCH = 2048
+_STRETCH = 512
 """Tokens of an MLP at a time."""
 
 _KEPT = [
