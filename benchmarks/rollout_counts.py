@@ -30,7 +30,7 @@ from verl_vsi.data_adapters.files import write_text
 from verl_vsi.miniature.phases import run_phases
 from verl_vsi.miniature.story import Story, data_phases
 
-RESULT = Path(__file__).parent / "results" / "rollout_counts.json"
+RESULTS = Path(__file__).parent / "results"
 ROLLOUTS = 14
 COUNTS = "counts"
 SIDES = {"vllm": "vllm", "workerdict": "trainer"}
@@ -98,7 +98,7 @@ def _cache(events: Sequence[dict[str, Any]], what: str) -> dict[str, Any]:
     return {"queries": queries, "hits": hits, "rate": round(hits / queries, 4) if queries else None}
 
 
-def command(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> list[str]:
+def words(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> list[str]:
     """`main_ppo` on the miniature."""
     return [
         *(sys.executable, "-m", "verl.trainer.main_ppo", "+recipe=vsgrpo_miniature", f"passes={passes}"),
@@ -128,7 +128,7 @@ def run(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> None:
     events, log = folder / passes / COUNTS, folder / f"{passes}.log"
     with log.open("wb") as out:
         done = subprocess.run(
-            command(folder, passes, steps, batch, ranks),
+            words(folder, passes, steps, batch, ranks),
             env={**os.environ, "VSI_COUNTS": str(events)},
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="questions a step")
     parser.add_argument("--ranks", type=int, default=1, help="training ranks, and vLLM replicas")
     parser.add_argument("--collect", action="store_true", help="start nothing: add up the runs that lie in --folder")
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--out", type=Path, help="the file; default: results/rollout_counts_<ranks>.json")
     arguments = parser.parse_args()
     console, folder = Console(), arguments.folder.absolute()
     rooms_and_rows = [p for p in data_phases(Story(folder, train_rooms=12, heldout_rooms=4)) if p.name != "frames"]
@@ -199,9 +199,10 @@ def main() -> None:
         console.print_json(data=found[passes])
     ratios = compare(found["shared"], found["stock"])
     console.print_json(data=ratios)
-    about = {"command": f"python {' '.join(sys.argv)}", "n": ROLLOUTS, "steps": arguments.steps}
-    result = {**about, "ranks": arguments.ranks, **found, "stock / shared": ratios, "versions": _versions()}
-    write_text(arguments.out, json.dumps(result, indent=1) + "\n")
+    command = f"python benchmarks/rollout_counts.py --ranks {arguments.ranks}"
+    result = {"command": command, "n": ROLLOUTS, "steps": arguments.steps, **found}
+    result |= {"stock / shared": ratios, "versions": _versions()}
+    write_text(arguments.out or RESULTS / f"rollout_counts_{arguments.ranks}.json", json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

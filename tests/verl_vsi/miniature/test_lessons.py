@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from verl_vsi.data_adapters.rooms import make_room
-from verl_vsi.miniature.lessons import in_mode, lessons_of, mode_prompts, questions_of
+from verl_vsi.data_adapters.rooms import CATEGORIES, make_room
+from verl_vsi.miniature.lessons import in_mode, lessons_of, mode_prompts, questions_of, thought
 from verl_vsi.rewards.vsgrpo import compute_score
 
 ROOM = make_room(3, 0)
@@ -15,7 +15,7 @@ ROOM = make_room(3, 0)
 def test_a_lesson_earns_the_full_reward(mode):
     prompts = mode_prompts()[mode]
     for question in questions_of(ROOM, "paper", 0):
-        lesson = in_mode(question, mode, prompts, ROOM, Random(0))
+        lesson = in_mode(question, prompts, ROOM)
         row = {"task": question.task, "kind": question.kind}
         terms = {"accuracy": 1.0} | ({"format": 1.0} if prompts.tag else {})
         made = compute_score("", lesson.answer, question.answer, row, terms=terms, tag=prompts.tag)
@@ -24,7 +24,7 @@ def test_a_lesson_earns_the_full_reward(mode):
 
 def test_evaluation_words_want_the_bare_answer():
     question = questions_of(ROOM, "paper", 0)[0]
-    lesson = in_mode(question, "think", mode_prompts()["think"], ROOM, Random(0), test=True)
+    lesson = in_mode(question, mode_prompts()["think"], ROOM, test=True)
     assert lesson.answer == question.answer
     assert lesson.text.endswith("step by step and then answer the question using a single word or phrase.")
 
@@ -36,3 +36,11 @@ def test_lessons_are_mostly_the_papers_and_hold_every_form():
     for sign in ("<think>", "<observe>"):
         assert any(sign in lesson.answer for lesson in lessons)
     assert any("Options:\nA. " in lesson.text and lesson.answer in "ABCD" for lesson in lessons)
+
+
+def test_a_thought_counts_what_the_text_speaks_of():
+    counts = ROOM.scene.counts
+    here, absent = next(iter(counts)), next(name for name in CATEGORIES if name not in counts)
+    assert thought(ROOM, f"From {absent} to {here}, or to {absent}?") == f"I see 0 {absent}, {counts[here]} {here}."
+    first, second = sorted(counts)[:2]
+    assert thought(ROOM, "Room sides?") == f"I see {counts[first]} {first}, {counts[second]} {second}."

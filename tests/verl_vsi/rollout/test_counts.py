@@ -82,13 +82,10 @@ def test_events_are_added_up_by_what_the_process_does() -> None:
     assert found["video cache"] == {"queries": 0, "hits": 0, "rate": None}
 
 
-@pytest.fixture(scope="module")
-def recorded() -> dict[str, Any]:
+@pytest.fixture(scope="module", params=[1, 2], ids="{} ranks".format)
+def recorded(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What the benchmark wrote."""
-    file = BENCHMARKS / "results" / "rollout_counts.json"
-    if not file.is_file():
-        pytest.skip("nothing is recorded: python benchmarks/rollout_counts.py --ranks 2")
-    return json.loads(file.read_text())
+    return json.loads((BENCHMARKS / "results" / f"rollout_counts_{request.param}.json").read_text())
 
 
 def test_the_recorded_run_did_each_piece_once(recorded: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ROLLOUTS = 14
 CORRELATION = "training/rollout_actor_probs_pearson_corr"
-RECORDED = Path(__file__).parents[3] / "benchmarks" / "results" / "rollout_counts.json"
+RECORDED = Path(__file__).parents[3] / "benchmarks" / "results" / "rollout_counts_2.json"
 
 
 @dataclass(frozen=True)
