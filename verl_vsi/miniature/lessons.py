@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -62,19 +63,30 @@ def questions_of(room: Room, rules: str, seed: int) -> list[Question]:
     return [question for question, _ in build_questions([room.scene], rules, seed=seed, quotas=A_ROOM)]
 
 
-def thought(room: Room, rng: Random) -> str:
-    """What a think or observe response says before its answer: some of the objects that are there."""
+def thought(room: Room, text: str) -> str:
+    """What a think or observe response says before its answer: how many there are of what the text speaks of.
+
+    Nothing in it has to be guessed, so it teaches seeing too. A text about the room itself gets two of its objects.
+    """
     counts = room.scene.counts
-    named = rng.sample(sorted(counts), min(len(counts), rng.randint(1, 3)))
-    return "I see " + ", ".join(f"{counts[name]} {name}" for name in named) + "."
+    named = list(dict.fromkeys(NAMED.findall(text))) or sorted(counts)[:2]
+    return "I see " + ", ".join(f"{counts.get(name, 0)} {name}" for name in named) + "."
 
 
-def in_mode(question: Question, mode: str, prompts: Prompts, room: Room, rng: Random, test: bool = False) -> Lesson:
+NAMED = re.compile(r"\b(" + "|".join(sorted(CATEGORIES, key=len, reverse=True)) + r")\b")
+"""Any category's word."""
+
+
+def in_mode(question: Question, prompts: Prompts, room: Room, test: bool = False) -> Lesson:
     """`question` in a mode's words; in think and observe the answer comes in tags, behind a short thought."""
     text = user_text(question.text, question.options, prompts.evaluate if test else prompts.train)
-    tag = None if test else prompts.tag
-    inside = f"<{tag}>{thought(room, rng)}</{tag}> <answer>{question.answer}</answer>" if tag else question.answer
-    return Lesson(question.task, text, inside)
+    plain = test or prompts.tag is None
+    return Lesson(question.task, text, question.answer if plain else tagged(text, question.answer, prompts, room))
+
+
+def tagged(text: str, answer: str, prompts: Prompts, room: Room) -> str:
+    """An answer to `text` as a mode with a tag wants it, think or observe."""
+    return f"<{prompts.tag}>{thought(room, text)}</{prompts.tag}> <answer>{answer}</answer>"
 
 
 def lessons_of(room: Room, count: int, prompts: dict[str, Prompts], rng: Random) -> list[Lesson]:
@@ -90,7 +102,7 @@ def lessons_of(room: Room, count: int, prompts: dict[str, Prompts], rng: Random)
         question = rng.choice(pool[task])
         mode = rng.choice(MODES[1:]) if form > 1 - TAGGED else MODES[0]
         test = rng.random() < TESTED
-        chosen.append(in_mode(question, mode, prompts[mode], room, rng, test))
+        chosen.append(in_mode(question, prompts[mode], room, test))
     return chosen
 
 
@@ -124,6 +136,7 @@ def corpus(rooms: Sequence[Room]) -> Iterator[str]:
                 for question in questions_of(room, rules, 0):
                     yield user_text(question.text, question.options, "")
                     yield f" {question.answer} "
-            yield thought(room, rng)
+            counts = room.scene.counts
+            yield thought(room, " ".join(rng.sample(sorted(counts), min(len(counts), rng.randint(1, 3)))))
             for text, said in drills_of(room, rng):
                 yield from (text, said)
