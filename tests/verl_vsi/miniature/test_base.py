@@ -8,7 +8,10 @@ from rich.progress import Progress
 
 import verl_vsi.miniature
 from verl_vsi import cpu
+from verl_vsi.data_adapters.prompts import user_text
+from verl_vsi.miniature.lessons import mode_prompts
 from verl_vsi.miniature.pretrain import EXAM_SEED, RECORD, ROOMS_SEED, sha256
+from verl_vsi.rewards.formats import strict
 
 BASE = Path(verl_vsi.miniature.__path__[0]) / "base"
 LARGEST = 5_000_000  # bytes of the whole folder
@@ -70,7 +73,20 @@ def test_its_answers_have_the_right_form_and_depend_on_the_video(base):
     from verl_vsi.miniature.scores import examine
 
     model, processor = base
-    scores = examine(Pupil(model, processor.tokenizer), draw_album(11, 32, QUIET, workers=1), 20, QUIET)
+    scores = examine(Pupil(model, processor.tokenizer), draw_album(11, 64, QUIET, workers=1), 60, QUIET)
     assert scores["video"]["parse_failure"] < 0.1
     room = "room_size_estimation"
     assert scores["video"][room] > scores["shuffled"][room] + 0.1
+
+
+@pytest.mark.parametrize("tag", ["think", "observe"])
+def test_it_answers_in_tags_where_a_mode_asks_for_them(base, tag):
+    from verl_vsi.miniature.album import draw_album
+    from verl_vsi.miniature.pupil import Pupil
+    from verl_vsi.miniature.scores import Asked, answer, exam
+
+    model, processor = base
+    album, prompt = draw_album(11, 16, QUIET, workers=1), mode_prompts()[tag].train
+    asked = [Asked(a.question, a.room, user_text(a.question.text, (), prompt)) for a in exam(album, 8)]
+    answers = answer(Pupil(model, processor.tokenizer), album.frames, asked, QUIET, longest=96)
+    assert sum(strict(text, tag) for text in answers) > 0.5 * len(answers)
