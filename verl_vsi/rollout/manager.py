@@ -11,10 +11,12 @@ import numpy as np
 import ray
 import torch
 from tensordict import TensorDict
+from verl.experimental.agent_loop.agent_loop import DictConfigWrap, ToolListWrap
 from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
 from verl.protocol import DataProto
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 from verl.utils.profiler import simple_timer
+from verl.utils.rollout_trace import rollout_trace_attr
 
 from verl_vsi.rollout import single_turn
 
@@ -26,6 +28,32 @@ class GroupWorker(_Worker):
     """Takes a question's processed inputs from its preparation, and scores answers without asking another process."""
 
     _scorer: RewardLoopWorker | None = None
+    _loop: single_turn.GroupSingleTurn | None = None
+
+    async def _run_agent_loop(
+        self, sampling_params: dict[str, Any], trajectory: dict[str, Any], *, agent_name: str, **kwargs: Any
+    ) -> Any:
+        """As verl's, which composes an agent loop for each rollout: ours holds nothing of a rollout, so one serves."""
+        if agent_name != single_turn.NAME:
+            return await super()._run_agent_loop(sampling_params, trajectory, agent_name=agent_name, **kwargs)
+        trace = kwargs.pop("trace", True)
+        with rollout_trace_attr(**trajectory, name="agent_loop", trace=trace):
+            output = await self._one_loop().run(sampling_params, **kwargs)
+            return await self._agent_loop_postprocess(output, trajectory["validate"], **kwargs)
+
+    def _one_loop(self) -> single_turn.GroupSingleTurn:
+        if self._loop is None:
+            self._loop = single_turn.GroupSingleTurn(
+                trainer_config=DictConfigWrap(self.config),
+                server_manager=self.llm_client,
+                tokenizer=self.tokenizer,
+                processor=self.processor,
+                hf_model_type=self.hf_model_type,
+                dataset_cls=self.dataset_cls,
+                data_config=DictConfigWrap(self.config.data),
+                tools=ToolListWrap(self.tools),
+            )
+        return self._loop
 
     def _compute_multi_modal_inputs(self, output: Any, input_ids: torch.Tensor) -> dict[str, Any]:
         question = (output.multi_modal_data or {}).get(single_turn.PREPARED)
