@@ -11,8 +11,9 @@ def platform() -> None:
 
 
 def general() -> None:
-    """Keep weights that verl will overwrite. vLLM may call this more than once in a process."""
+    """Keep weights that verl will overwrite, and wait without spinning. vLLM may call this twice in a process."""
     if cpu.prepare().cpu:
-        from verl_vsi.cpu import vllm_weights
+        from verl_vsi.cpu import vllm_weights, waiting
 
         vllm_weights.register()
+        waiting.register()

