@@ -80,13 +80,13 @@ NAMED = re.compile(r"\b(" + "|".join(sorted(CATEGORIES, key=len, reverse=True)) 
 def in_mode(question: Question, prompts: Prompts, room: Room, test: bool = False) -> Lesson:
     """`question` in a mode's words; in think and observe the answer comes in tags, behind a short thought."""
     text = user_text(question.text, question.options, prompts.evaluate if test else prompts.train)
-    plain = test or prompts.tag is None
-    return Lesson(question.task, text, question.answer if plain else tagged(text, question.answer, prompts, room))
+    return Lesson(question.task, text, question.answer if test else formed(text, question.answer, prompts, room))
 
 
-def tagged(text: str, answer: str, prompts: Prompts, room: Room) -> str:
-    """An answer to `text` as a mode with a tag wants it, think or observe."""
-    return f"<{prompts.tag}>{thought(room, text)}</{prompts.tag}> <answer>{answer}</answer>"
+def formed(text: str, answer: str, prompts: Prompts, room: Room) -> str:
+    """An answer to `text` in the form that a mode's training prompt asks for."""
+    tag = prompts.tag
+    return f"<{tag}>{thought(room, text)}</{tag}> <answer>{answer}</answer>" if tag else answer
 
 
 def lessons_of(room: Room, count: int, prompts: dict[str, Prompts], rng: Random) -> list[Lesson]:

@@ -17,14 +17,14 @@ from verl_vsi.data_adapters.rooms import Room
 from verl_vsi.miniature.album import Album
 from verl_vsi.miniature.align import category_ids
 from verl_vsi.miniature.drills import drills_of
-from verl_vsi.miniature.lessons import Prompts, lessons_of, mode_prompts, tagged
+from verl_vsi.miniature.lessons import Prompts, formed, lessons_of, mode_prompts
 from verl_vsi.miniature.lookup import READ, Probes, Truth, truth_of
 from verl_vsi.miniature.pupil import Packed, Pair, Pupil, run_packed
 from verl_vsi.miniature.training import train
 
-TAGGED = 0.01
-"""The share of drills that are asked in think's and observe's words and answered in their tags: enough for a response
-that is often in the right form, and seldom enough for seeing to stay what is learned."""
+IN_A_MODE = 0.015
+"""The share of drills that are asked in a mode's words, and answered in the mode's form: enough for tags to come where
+think and observe ask for them, mostly, and not where vanilla does."""
 ROOMS, DRILLS, QUESTIONS = 4, 12, 2
 """Videos a step, and at most so many drills and so many questions about each."""
 TASTE = 0.2
@@ -55,17 +55,17 @@ def texts(pupil: Pupil, room: Room, questions: int, prompts: dict[str, Prompts],
     """What is said about one room: some drills, and `questions` questions in the modes' words."""
     drills = list(drills_of(room, rng))
     said = [
-        in_tags(drill, room, prompts, rng) if rng.random() < TAGGED else drill
+        in_a_mode(drill, room, prompts, rng) if rng.random() < IN_A_MODE else drill
         for drill in rng.sample(drills, min(DRILLS, len(drills)))
     ]
     said += [(lesson.text, lesson.answer) for lesson in lessons_of(room, questions, prompts, rng)]
     return [pupil.pair(text, answer) for text, answer in said]
 
 
-def in_tags(drill: tuple[str, str], room: Room, prompts: dict[str, Prompts], rng: Random) -> tuple[str, str]:
-    """A drill in think's or observe's words."""
-    (text, answer), mode = drill, prompts[rng.choice(MODES[1:])]
-    return user_text(text, (), mode.train), tagged(text, answer, mode, room)
+def in_a_mode(drill: tuple[str, str], room: Room, prompts: dict[str, Prompts], rng: Random) -> tuple[str, str]:
+    """A drill in the words of vanilla, think or observe."""
+    (text, answer), mode = drill, prompts[rng.choice(MODES)]
+    return user_text(text, (), mode.train), formed(text, answer, mode, room)
 
 
 def reminder(pupil: Pupil, packed: Packed, probes: Probes, truth: Truth, rooms: np.ndarray) -> torch.Tensor:
