@@ -81,7 +81,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         panel.set_xlabel("rollouts of a question")
     unit = "CPU seconds" if record["about"]["dtype"] == "float32" else "seconds"
     panels[0][0].set_ylabel(f"forward and backward, {unit}")
-    panels[0][0].legend(frameon=False)
+    panels[0][-1].legend(frameon=False, loc="lower right", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
 
