@@ -1,8 +1,7 @@
 """Make the base: the pretrained miniature that stands in for Qwen2-VL-Instruct, in one call and some minutes.
 
 It learns what things are called (`align`), where and how large they are (`lookup`), and to say so (`speak`), on rooms
-of its own seed. Nothing is taken away from it afterwards; what it can do by then is
-measured and recorded.
+of its own seed. Nothing is taken away from it afterwards; what it can do by then is measured and recorded.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ def make_base(out: Path, seed: int = 0, schedule: Schedule | None = None, worker
     Args:
         out: the folder; files of an earlier base are replaced.
         seed: of the weights and of every draw; the rooms stay `ROOMS_SEED`'s.
-        schedule: None: `Schedule()`, some fifteen minutes on two idle cores.
+        schedule: None: `Schedule()`, some eight minutes on two idle cores.
         workers: processes that draw rooms.
     """
     from verl_vsi import cpu
