@@ -59,7 +59,7 @@ def make_base(out: Path, seed: int = 0, schedule: Schedule | None = None, worker
     Args:
         out: the folder; files of an earlier base are replaced.
         seed: of the weights and of every draw; the rooms stay `ROOMS_SEED`'s.
-        schedule: None: `Schedule()`, some eight minutes on two idle cores.
+        schedule: None: `Schedule()`, some six minutes on two idle cores.
         workers: processes that draw rooms.
     """
     from verl_vsi import cpu
