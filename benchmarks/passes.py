@@ -217,7 +217,7 @@ MMAP_THRESHOLD, SMALL, LARGE = -3, 2**16, 2**25
 def exact_peak(run: Callable[[], Any]) -> int:
     """Bytes at the peak of a run whose tensors go back to the system as soon as they are gone.
 
-    As it comes, glibc keeps freed tensors' pages, and the peak is off by up to a fifth either way.
+    As it comes, glibc keeps pages of freed tensors, and a peak can read half as much again.
     """
     libc = ctypes.CDLL("libc.so.6")
     libc.mallopt(MMAP_THRESHOLD, SMALL)
