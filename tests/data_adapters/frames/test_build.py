@@ -102,7 +102,13 @@ def test_hidden_files_and_the_store_itself_are_no_videos(root: Path) -> None:
 def command(root: Path) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-m", "verl_vsi.cli", "frames", "build", "--root", str(root), *OPTIONS]
     return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # a shell's background job, as these tests may be, ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
