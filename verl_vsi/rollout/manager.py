@@ -11,7 +11,7 @@ import numpy as np
 import ray
 import torch
 from tensordict import TensorDict
-from verl.experimental.agent_loop.agent_loop import DictConfigWrap, ToolListWrap
+from verl.experimental.agent_loop.agent_loop import DictConfigWrap
 from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
 from verl.protocol import DataProto
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
@@ -51,7 +51,6 @@ class GroupWorker(_Worker):
                 hf_model_type=self.hf_model_type,
                 dataset_cls=self.dataset_cls,
                 data_config=DictConfigWrap(self.config.data),
-                tools=ToolListWrap(self.tools),
             )
         return self._loop
 
