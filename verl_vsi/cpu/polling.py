@@ -5,10 +5,7 @@ The interval is a constructor argument that no setting reaches (a custom sampler
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import Any
-
-from verl_vsi.compat.on_import import on_import
+from verl_vsi.cpu.defaults import set_default
 
 MODULE = "verl.trainer.ppo.v1.replay_buffer"
 SECONDS = 0.1
@@ -16,15 +13,4 @@ SECONDS = 0.1
 
 def register() -> None:
     """Poll more often."""
-    on_import(MODULE, _wrap)
-
-
-def _wrap(replay_buffer: Any) -> None:
-    upstream = replay_buffer.ReplayBuffer.__init__
-
-    @wraps(upstream)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        kwargs.setdefault("poll_interval", SECONDS)
-        upstream(self, *args, **kwargs)
-
-    replay_buffer.ReplayBuffer.__init__ = __init__
+    set_default(MODULE, "ReplayBuffer", "poll_interval", lambda: SECONDS)

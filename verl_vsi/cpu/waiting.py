@@ -6,10 +6,7 @@ a constructor argument that no setting reaches.
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import Any
-
-from verl_vsi.compat.on_import import on_import
+from verl_vsi.cpu.defaults import set_default
 
 MODULE = "vllm.distributed.device_communicators.shm_broadcast"
 SECONDS = 0.001
@@ -17,15 +14,4 @@ SECONDS = 0.001
 
 def register() -> None:
     """Spin for a shorter time."""
-    on_import(MODULE, _wrap)
-
-
-def _wrap(shm_broadcast: Any) -> None:
-    upstream = shm_broadcast.SpinCondition.__init__
-
-    @wraps(upstream)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        kwargs.setdefault("busy_loop_s", SECONDS)
-        upstream(self, *args, **kwargs)
-
-    shm_broadcast.SpinCondition.__init__ = __init__
+    set_default(MODULE, "SpinCondition", "busy_loop_s", lambda: SECONDS)

