@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from verl_vsi.data_adapters.records import read_scenes, write_scenes
-from verl_vsi.data_adapters.scenes import Box, Scene
-from verl_vsi.data_adapters.vsi100k import Plan, build
+from verl_vsi.data_adapters.scene_files import read_scenes, write_scenes
+from verl_vsi.data_adapters.schema import Box, Scene
+from verl_vsi.data_adapters.vsi100k import BuildPlan, build
 
 
 def scannet_like(number: int) -> Scene:
@@ -47,7 +47,7 @@ def main() -> None:
         scenes = Path(folder) / "all.scenes.jsonl"
         write_scenes(scenes, (scannet_like(i) for i in range(settings.scenes)))
         start = time.perf_counter()
-        outcome = build(Path(folder) / "train.parquet", read_scenes(scenes), Plan(settings.rules), "made up")
+        outcome = build(Path(folder) / "train.parquet", read_scenes(scenes), BuildPlan(settings.rules), "made up")
         seconds = time.perf_counter() - start
         size = outcome.path.stat().st_size / 2**20
         tasks = _tasks(outcome.path)

@@ -38,7 +38,7 @@ def main() -> None:
 
     from verl.utils.dataset.rl_dataset import RLHFDataset
 
-    from verl_vsi.data_adapters.dataset import VsiDataset
+    from verl_vsi.data_adapters.datasets.rl import VsiDataset
 
     common.read_by_pyav()
     with tempfile.TemporaryDirectory() as folder:

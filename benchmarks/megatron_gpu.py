@@ -17,6 +17,7 @@ NOT YET RUN: it was written where no GPU could be had. A short run of verl itsel
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -32,7 +33,10 @@ from rich.progress import track
 from torch import Tensor
 
 from verl_vsi.data_adapters.files import write_text
-from verl_vsi.megatron.samples import VIDEO, Batch, Shape, hf_model, make_batch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
+
+from vsi_support.megatron_samples import VIDEO, Batch, Shape, hf_model, make_batch  # noqa: E402
 
 # config.json of Qwen/Qwen2-VL-2B-Instruct and -7B-Instruct; the tower is the same (arXiv:2409.12191, table 1)
 TOWER = {"vision_layers": 32, "vision_width": 1280, "vision_heads": 16, "vision_ratio": 4}
@@ -115,8 +119,7 @@ def from_core(folder: str) -> Any:
     from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_with_transformer_engine_spec
     from safetensors.torch import load_file
     from transformers import AutoConfig
-
-    from verl_vsi.megatron.core import core_model, load
+    from vsi_support.megatron_core_model import core_model, load
 
     config = AutoConfig.from_pretrained(folder)
     model = core_model(config, get_gpt_layer_with_transformer_engine_spec(), bf16=True, params_dtype=torch.bfloat16)
@@ -129,7 +132,7 @@ def bridged(folder: str) -> tuple[Any, bool]:
     """Megatron's model as verl makes it, and whether its weights come out as they went in."""
     from safetensors.torch import load_file
 
-    from verl_vsi.megatron.register import register
+    from verl_vsi.megatron import register
 
     register()
     from megatron.bridge import AutoBridge

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import torch
 
-from verl_vsi.engine.samples import EOS, IMAGE, VIDEO, VISION_END, VISION_START
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
+
+from vsi_support.engine_samples import EOS, IMAGE, VIDEO, VISION_END, VISION_START  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ TOKENS = {
     "vision_start_token_id": VISION_START,
     "vision_end_token_id": VISION_END,
 }
-"""Of the batches in `verl_vsi.engine.samples`."""
+"""Of the batches in `vsi_support.engine_samples`."""
 
 
 def save_model(shape: Shape, dtype: torch.dtype, folder: Path | None = None, tokens: dict[str, int] = TOKENS) -> Path:
@@ -106,7 +109,7 @@ def make_engine(folder: Path, device: str, *, shared: bool, frozen: bool = False
     from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
     from verl.workers.engine import EngineRegistry
 
-    from verl_vsi.engine.names import VENDOR
+    from verl_vsi.sharing.eligibility import VENDOR
 
     kind = "fp32" if device == "cpu" else "bf16"
     options = {"vsi_freeze_tower": True} if shared and frozen else {}

@@ -3,7 +3,7 @@
     python benchmarks/rollout_counts.py                     # two runs of three steps, 4 questions x 14 rollouts
     python benchmarks/rollout_counts.py --ranks 2           # the same on two ranks with two vLLM replicas
 
-Counted by hooks in every process (`verl_vsi/engine/counts.py`), the same in both runs: videos decoded, calls of the
+Counted by hooks in every process (`counts_plugin.py`), the same in both runs: videos decoded, calls of the
 Hugging Face processor (vLLM calls the video part of it alone), times that pixels were made from frames, bytes of
 messages to and from TransferQueue, and vLLM's own counters of its caches. "stock" is verl's agent loop, trainer and
 engine over this package's dataset (so frames come from the store): `video loads` are what verl's own would decode.
@@ -27,14 +27,20 @@ from typing import Any
 from rich.console import Console
 
 from verl_vsi.data_adapters.files import write_text
-from verl_vsi.miniature.phases import run_phases
-from verl_vsi.miniature.story import Story, data_phases
+from verl_vsi.miniature.demo import Demo, data_phases
+from verl_vsi.miniature.pipeline import run_phases
 
 RESULTS = Path(__file__).parent / "results"
 ROLLOUTS = 14
 COUNTS = "counts"
 SIDES = {"vllm": "vllm", "workerdict": "trainer"}
 """Processes by what is in their name; all others prepare rollouts."""
+
+
+def counting(events: Path) -> dict[str, str]:
+    """Environment variables of a run whose every process counts into the folder `events`."""
+    python_path = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
+    return {"VSI_COUNTS": str(events), "VERL_USE_EXTERNAL_MODULES": "counts_plugin", "PYTHONPATH": python_path}
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
@@ -129,7 +135,7 @@ def run(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> None:
     with log.open("wb") as out:
         done = subprocess.run(
             words(folder, passes, steps, batch, ranks),
-            env={**os.environ, "VSI_COUNTS": str(events)},
+            env={**os.environ, **counting(events)},
             stdout=out,
             stderr=subprocess.STDOUT,
             timeout=1500,
@@ -188,7 +194,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the file; default: results/rollout_counts_<ranks>.json")
     arguments = parser.parse_args()
     console, folder = Console(), arguments.folder.absolute()
-    rooms_and_rows = [p for p in data_phases(Story(folder, train_rooms=12, heldout_rooms=4)) if p.name != "frames"]
+    rooms_and_rows = [p for p in data_phases(Demo(folder, train_rooms=12, heldout_rooms=4)) if p.name != "frames"]
     run_phases(rooms_and_rows, folder, console)
     found: dict[str, Any] = {}
     for passes in ("shared", "stock"):

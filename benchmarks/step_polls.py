@@ -1,5 +1,5 @@
 """For `step.py`: verl's own interval of looking for finished rollouts, in place of the CPU's shorter one."""
 
-from verl_vsi.cpu import polling
+from verl_vsi.patches import replay_poll
 
-polling.SECONDS = 2.0
+replay_poll.SECONDS = 2.0

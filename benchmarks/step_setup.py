@@ -53,7 +53,7 @@ def save_all(folder: Path) -> None:
 def write_questions(folder: Path, videos: list[str]) -> None:
     """Rows as `verl-vsi data build` writes them."""
     from verl_vsi.data_adapters.rows import make_row, write_rows
-    from verl_vsi.data_adapters.tasks import Question
+    from verl_vsi.data_adapters.schema import Question
 
     rows = []
     for i, video in enumerate(videos):
@@ -64,8 +64,8 @@ def write_questions(folder: Path, videos: list[str]) -> None:
 
 def decode(root: Path, video: str) -> Any:
     """(FRAMES, height, width, 3) uint8, through the frame store, which both sides of verl then find filled."""
-    from verl_vsi.data_adapters.settings import Settings, open_store
+    from verl_vsi.data_adapters.datasets.data_settings import DataSettings, open_store
 
     spec = {"sampler": "linspace", "nframes": FRAMES, "min_pixels": PIXELS, "max_pixels": PIXELS}
-    settings = Settings.from_config({"root": str(root), "frames": spec, "mode": {"train_prompt": common.PROMPT}})
+    settings = DataSettings.from_config({"root": str(root), "frames": spec, "mode": {"train_prompt": common.PROMPT}})
     return np.array(open_store(settings).frames(root / video).array)

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib.resources import files
 
-from verl_vsi.data_adapters.scenes import Scene
-from verl_vsi.data_adapters.sources.rejected import Rejected
+from verl_vsi.data_adapters.schema import Rejected, Scene
 
 BENCHMARK_SCENE = "scene of VSI-Bench"
 VAL_SCAN = "ScanNet val scan"

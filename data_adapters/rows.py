@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verl_vsi.data_adapters.files import atomic_path, relative
-from verl_vsi.data_adapters.scenes import Scene
-from verl_vsi.data_adapters.tasks import Question
+from verl_vsi.data_adapters.schema import Question, Scene
 
 FINGERPRINT = b"vsi.fingerprint"
 """Key of the file metadata that says where the rows come from, as JSON."""

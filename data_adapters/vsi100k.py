@@ -2,22 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from verl_vsi.data_adapters.files import write_text
 from verl_vsi.data_adapters.leakage import guard
-from verl_vsi.data_adapters.outcome import Outcome, write_outcome
 from verl_vsi.data_adapters.questions import Ambiguity, Quotas, build_questions, rule_set
-from verl_vsi.data_adapters.rows import rows_of
-from verl_vsi.data_adapters.scenes import Scene
-from verl_vsi.data_adapters.sources import Rejected, sort_out
+from verl_vsi.data_adapters.rows import NoRowsError, rows_of, write_rows
+from verl_vsi.data_adapters.schema import Rejected, Scene, sort_out
+
+# MERGED Rows that were made, and those that were not, in a file beside them with the reason.
 
 
 @dataclass(frozen=True)
-class Plan:
+class RowsOutcome:
+    """What came of a build or an import.
+
+    Args:
+        path: the parquet file.
+        fingerprint: as in its metadata; ``rows`` says how many.
+        reasons: why things were left out -> how many.
+        rejected: the file that lists them; None: nothing was left out.
+    """
+
+    path: Path
+    fingerprint: Mapping[str, Any]
+    reasons: Mapping[str, int]
+    rejected: Path | None
+
+
+def rejected_file(path: str | Path) -> Path:
+    """``train.rejected.jsonl`` beside ``train.parquet``."""
+    return Path(path).with_suffix(".rejected.jsonl")
+
+
+def write_outcome(
+    path: str | Path, items: Iterable[dict[str, Any] | Rejected], about: Mapping[str, Any]
+) -> RowsOutcome:
+    """Write rows to `path` and what was rejected beside it.
+
+    Raises:
+        NoRowsError: no row was left; the file of rejections is written all the same.
+    """
+    rejected: list[Rejected] = []
+    try:
+        mark = write_rows(path, _kept(items, rejected), about)
+    except NoRowsError as error:
+        counts = ", ".join(f"{n} x {reason}" for reason, n in Counter(r.reason for r in rejected).items())
+        hint = f"all was left out: {counts}; see {rejected_file(path)}" if rejected else "there was nothing to ask"
+        raise NoRowsError(f"{error}; {hint}") from None
+    finally:
+        listing = _write_rejected(rejected_file(path), rejected)
+    return RowsOutcome(Path(path), mark, Counter(r.reason for r in rejected), listing)
+
+
+def _kept(items: Iterable[dict[str, Any] | Rejected], rejected: list[Rejected]) -> Iterator[dict[str, Any]]:
+    for item in items:
+        if isinstance(item, Rejected):
+            rejected.append(item)
+        else:
+            yield item
+
+
+def _write_rejected(path: Path, rejected: list[Rejected]) -> Path | None:
+    if not rejected:
+        path.unlink(missing_ok=True)  # a former build's
+        return None
+    write_text(path, "".join(json.dumps(asdict(r)) + "\n" for r in rejected))
+    return path
+
+
+@dataclass(frozen=True)
+class BuildPlan:
     """How rows are made of scenes; the fingerprint repeats it.
 
     Args:
@@ -39,7 +100,7 @@ class Plan:
     tasks: Sequence[str] | None = None
 
 
-def build(path: str | Path, found: Iterable[Scene | Rejected], plan: Plan, source: str) -> Outcome:
+def build(path: str | Path, found: Iterable[Scene | Rejected], plan: BuildPlan, source: str) -> RowsOutcome:
     """Make questions of scenes and write them.
 
     Args:
@@ -56,14 +117,14 @@ def build(path: str | Path, found: Iterable[Scene | Rejected], plan: Plan, sourc
     return write_outcome(path, chain(rejected, _rows(scenes, plan)), about)
 
 
-def _rows(scenes: list[Scene], plan: Plan) -> Iterator[dict[str, Any]]:
+def _rows(scenes: list[Scene], plan: BuildPlan) -> Iterator[dict[str, Any]]:
     questions = build_questions(
         scenes, plan.rules, seed=plan.seed, quotas=plan.quotas, ambiguity=plan.ambiguity, tasks=plan.tasks
     )
     return rows_of(questions, data_source=rule_set(plan.rules).data_source, split=plan.split)
 
 
-def _settings(plan: Plan) -> dict[str, Any]:
+def _settings(plan: BuildPlan) -> dict[str, Any]:
     quotas = plan.quotas or rule_set(plan.rules).quotas
     return {
         "rules": plan.rules,

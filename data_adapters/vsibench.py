@@ -16,11 +16,10 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
-from verl_vsi.data_adapters import tasks as t
+from verl_vsi.data_adapters import schema as t
 from verl_vsi.data_adapters.files import atomic_path, inside
 from verl_vsi.data_adapters.rows import make_row
-from verl_vsi.data_adapters.sources.rejected import Rejected
-from verl_vsi.data_adapters.tasks import Question
+from verl_vsi.data_adapters.schema import Question, Rejected
 
 Subset = Literal["full", "debiased", "pruned"]
 

@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from verl_vsi.rewards.answers import Kind
-from verl_vsi.rewards.answers.units import WANTED
+from verl_vsi.rewards.answers.quantities import TASK_UNITS
 from verl_vsi.rewards.formats import FORMATS
-from verl_vsi.rewards.registry import TERMS, Response, Settings, one_of
-from verl_vsi.rewards.terms import score_answer
+from verl_vsi.rewards.terms import TERMS, Response, RewardSettings, one_of, score_answer
 
 
 def compute_score(
@@ -48,11 +47,11 @@ def compute_score(
     Raises:
         ValueError: a setting or a row that makes no sense, named.
     """
-    return grade(respond(data_source, solution_str, ground_truth, extra_info or {}, Settings(**settings)))
+    return grade(respond(data_source, solution_str, ground_truth, extra_info or {}, RewardSettings(**settings)))
 
 
 def respond(
-    data_source: str, text: str | bytes | None, truth: str, extra_info: Mapping[str, Any], settings: Settings
+    data_source: str, text: str | bytes | None, truth: str, extra_info: Mapping[str, Any], settings: RewardSettings
 ) -> Response:
     """A row and a response, as the terms see them."""
     task = str(extra_info.get("task") or data_source.rpartition("/")[2])
@@ -88,7 +87,7 @@ def grade(response: Response) -> dict[str, float | str]:
 
 
 def _kind(task: str, truth: str) -> Kind:
-    if task in WANTED:
+    if task in TASK_UNITS:
         return "number"
     return "choice" if len(truth) == 1 and truth.isupper() else "word"
 

@@ -8,6 +8,8 @@ from typing import Any
 import click
 from typer.main import get_command
 
+from verl_vsi import run_mark
+
 GROUPS = {
     "doctor": "what is installed, what is registered, and what to do where something is not",
     "data": "build, import, check and audit rows of questions",
@@ -59,6 +61,7 @@ def _handing_over(name: str, command: Any) -> click.Command:
 @click.version_option(package_name="verl-vsi")
 def main() -> None:
     """vsGRPO, VSI-100k and VSI-Bench beside verl. Train with: python -m verl.trainer.main_ppo +recipe=..."""
+    run_mark.mark("verl-vsi")  # this command and what it starts are ours, whatever they import
 
 
 if __name__ == "__main__":

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from verl_vsi import cpu
+from verl_vsi import cpu, patches
 
 
 def platform() -> None:
-    """Apply the CPU shims before vLLM looks for a platform; None claims none (vLLM's own CPU platform serves)."""
+    """Prepare for the CPU before vLLM looks for a platform; None claims none (vLLM's own CPU platform serves)."""
     cpu.prepare()
 
 
 def general() -> None:
     """Keep weights that verl will overwrite, and wait without spinning. vLLM may call this twice in a process."""
     if cpu.prepare().cpu:
-        from verl_vsi.cpu import vllm_weights, waiting
-
-        vllm_weights.register()
-        waiting.register()
+        patches.install(patches.CPU_VLLM)

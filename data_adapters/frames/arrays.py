@@ -13,7 +13,7 @@ import numpy as np
 
 from verl_vsi.data_adapters.files import atomic_path, write_text
 from verl_vsi.data_adapters.frames.info import FrameInfo, Frames
-from verl_vsi.data_adapters.frames.sizes import Image, resize
+from verl_vsi.data_adapters.frames.spec import Image, resize
 
 VERSION = 1
 """Of the layout of array and index entry; another version is built anew."""

@@ -12,16 +12,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
-from verl_vsi.data_adapters.frames.errors import FrameError
+from verl_vsi.data_adapters.frames.info import FrameError
 from verl_vsi.data_adapters.frames.store import FrameStore
-from verl_vsi.data_adapters.parallel import end_with_parent
+from verl_vsi.data_adapters.work import end_with_parent
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 Status = Literal["built", "found", "missing", "failed"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VideoOutcome:
     """What became of one video."""
 
     video: Path
@@ -33,14 +33,14 @@ class Outcome:
 class Report:
     """What became of all of them, in order of completion."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[VideoOutcome] = field(default_factory=list)
 
     def count(self, status: Status) -> int:
         """How many ended so."""
         return sum(o.status == status for o in self.outcomes)
 
     @property
-    def failures(self) -> list[Outcome]:
+    def failures(self) -> list[VideoOutcome]:
         """Those that could not be decoded, by name."""
         return sorted((o for o in self.outcomes if o.status == "failed"), key=lambda o: o.video)
 
@@ -49,7 +49,7 @@ def build(
     open_store: Callable[[], FrameStore],
     videos: Iterable[Path],
     workers: int | None = None,
-    progress: Callable[[Outcome], None] = lambda _: None,
+    progress: Callable[[VideoOutcome], None] = lambda _: None,
 ) -> Report:
     """Make sure of every video's array; what is there and whole is left alone, so an interrupted build goes on.
 
@@ -75,30 +75,30 @@ def find_videos(root: Path, store: Path) -> list[Path]:
     return sorted(p for p in found if not p.is_relative_to(store))
 
 
-def make(store: FrameStore, video: Path) -> Outcome:
+def make(store: FrameStore, video: Path) -> VideoOutcome:
     """Build one array, or find it whole."""
     try:
         if store.intact(video):
-            return Outcome(video, "found")
+            return VideoOutcome(video, "found")
         store.frames(video)
-        return Outcome(video, "built")
+        return VideoOutcome(video, "built")
     except FrameError as error:
-        return Outcome(video, "failed", str(error))
+        return VideoOutcome(video, "failed", str(error))
 
 
-def check(store: FrameStore, video: Path) -> Outcome:
+def check(store: FrameStore, video: Path) -> VideoOutcome:
     """Whether an array is there and whole, else whether its video can be read by the container's own account."""
     try:
         if store.intact(video):
-            return Outcome(video, "found")
+            return VideoOutcome(video, "found")
         store.info(video)
         state = "its array is damaged, a build makes it again" if store.has(video) else "no frames yet"
-        return Outcome(video, "missing", f"{video}: {state}")
+        return VideoOutcome(video, "missing", f"{video}: {state}")
     except FrameError as error:
-        return Outcome(video, "failed", str(error))
+        return VideoOutcome(video, "failed", str(error))
 
 
-def _outcomes(open_store: Callable[[], FrameStore], videos: Iterable[Path], workers: int) -> Iterator[Outcome]:
+def _outcomes(open_store: Callable[[], FrameStore], videos: Iterable[Path], workers: int) -> Iterator[VideoOutcome]:
     if workers == 1:
         store = open_store()
         yield from (make(store, video) for video in videos)
@@ -106,7 +106,7 @@ def _outcomes(open_store: Callable[[], FrameStore], videos: Iterable[Path], work
     # spawn: a forked child would inherit torch's and FFmpeg's threads in an unknown state
     with ProcessPoolExecutor(workers, get_context("spawn"), _enter, (open_store,)) as pool:
         waiting = iter(videos)
-        running: set[Future[Outcome]] = {pool.submit(_work, v) for v in islice(waiting, 2 * workers)}
+        running: set[Future[VideoOutcome]] = {pool.submit(_work, v) for v in islice(waiting, 2 * workers)}
         try:
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -131,6 +131,6 @@ def _enter(open_store: Callable[[], FrameStore]) -> None:
     _store = open_store()
 
 
-def _work(video: Path) -> Outcome:
+def _work(video: Path) -> VideoOutcome:
     assert _store is not None
     return make(_store, video)

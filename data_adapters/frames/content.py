@@ -8,7 +8,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verl_vsi.data_adapters.files import write_text
-from verl_vsi.data_adapters.frames import folder
+from verl_vsi.data_adapters.frames.decoders import image_folder
+from verl_vsi.data_adapters.frames.info import FrameError
+
+# MERGED Videos that could not be decoded, remembered until their file changes.
+
+
+class Quarantine:
+    """A folder of small JSON files, one a video.
+
+    Args:
+        root: the folder.
+        active: False: remember nothing and refuse nothing.
+    """
+
+    def __init__(self, root: Path, active: bool) -> None:  # noqa: D107
+        self._root = root
+        self._active = active
+
+    def add(self, video: Path, name: str, error: FrameError) -> None:
+        """Remember that `video`, called `name` in the store, failed with `error`."""
+        if self._active and video.exists():
+            record = {"video": name, "cause": error.cause, **vars(signature(video))}
+            write_text(self._file(name), json.dumps(record, indent=1))
+
+    def refuse(self, video: Path, name: str) -> None:
+        """Stop at a video that is remembered; forget it if its file has changed since.
+
+        Raises:
+            FrameError: it is remembered; says why and how to retry.
+        """
+        file = self._file(name)
+        if not (self._active and file.exists() and video.exists()):
+            return
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if {k: record.get(k) for k in ("size", "mtime_ns")} == vars(signature(video)):
+            raise FrameError(video, f"in quarantine: {record['cause']}", f"replace the file, or delete {file} to retry")
+        file.unlink(missing_ok=True)
+
+    def _file(self, name: str) -> Path:
+        return self._root / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+
 
 _CHUNK = 1 << 20
 
@@ -23,7 +63,7 @@ class Signature:
 
 def signature(video: Path) -> Signature:
     """Size and latest change; a folder's are the sum and the latest of its files."""
-    files = folder.images(video) if video.is_dir() else [video]
+    files = image_folder.images(video) if video.is_dir() else [video]
     stats = [f.stat() for f in files]
     own = video.stat().st_mtime_ns  # a folder's changes when a file comes or goes
     return Signature(sum(s.st_size for s in stats), max([own, *(s.st_mtime_ns for s in stats)]))
@@ -79,7 +119,7 @@ def sha256(video: Path) -> str:
     if not video.is_dir():
         _feed(digest, video)
         return digest.hexdigest()
-    for file in [*folder.images(video), *video.glob(folder.RATE_FILE)]:
+    for file in [*image_folder.images(video), *video.glob(image_folder.RATE_FILE)]:
         digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
         _feed(digest, file)
     return digest.hexdigest()

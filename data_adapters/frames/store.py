@@ -12,11 +12,9 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from verl_vsi.data_adapters.frames import arrays
-from verl_vsi.data_adapters.frames.content import Checksums
-from verl_vsi.data_adapters.frames.decode import Deadline, reader
-from verl_vsi.data_adapters.frames.errors import CountMismatchError, FrameError
-from verl_vsi.data_adapters.frames.info import FrameInfo, Frames, describe
-from verl_vsi.data_adapters.frames.quarantine import Quarantine
+from verl_vsi.data_adapters.frames.content import Checksums, Quarantine
+from verl_vsi.data_adapters.frames.decoders import Deadline, reader
+from verl_vsi.data_adapters.frames.info import CountMismatchError, FrameError, FrameInfo, Frames, describe
 from verl_vsi.data_adapters.frames.spec import FrameSpec
 
 OnError = Literal["raise", "skip", "quarantine"]

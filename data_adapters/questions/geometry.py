@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verl_vsi.data_adapters.scenes import Array, Box, Scene
+from verl_vsi.data_adapters.schema import Array, Box, Scene
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree

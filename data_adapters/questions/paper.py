@@ -9,12 +9,10 @@ from math import comb, perm
 from random import Random
 from typing import Any
 
-from verl_vsi.data_adapters import tasks as t
-from verl_vsi.data_adapters.questions.draws import different, placed
+from verl_vsi.data_adapters import schema as t
 from verl_vsi.data_adapters.questions.geometry import bearing, centre_distance
-from verl_vsi.data_adapters.questions.rules import Ambiguity, Quotas, RuleSet, Task
-from verl_vsi.data_adapters.scenes import Box, Scene
-from verl_vsi.data_adapters.tasks import Kind, Question
+from verl_vsi.data_adapters.questions.rules import Ambiguity, Quotas, RuleSet, TaskRule, different, placed
+from verl_vsi.data_adapters.schema import Box, Kind, Question, Scene
 
 RELATIVE_DIRECTION = t.DIRECTION_EASY
 """Left or right: the benchmark's easy form."""
@@ -143,14 +141,14 @@ PAPER = RuleSet(
     name="paper",
     data_source="vsi100k",
     tasks={
-        t.COUNTING: Task(_counting, _multiple),
-        t.ABS_DISTANCE: Task(_abs_distance, lambda s: comb(len(s.singles), 2)),
-        t.OBJECT_SIZE: Task(_size, lambda s: len(s.singles)),
-        t.ROOM_SIZE: Task(_room, lambda s: int(s.room_size is not None)),
-        t.REL_DISTANCE: Task(
+        t.COUNTING: TaskRule(_counting, _multiple),
+        t.ABS_DISTANCE: TaskRule(_abs_distance, lambda s: comb(len(s.singles), 2)),
+        t.OBJECT_SIZE: TaskRule(_size, lambda s: len(s.singles)),
+        t.ROOM_SIZE: TaskRule(_room, lambda s: int(s.room_size is not None)),
+        t.REL_DISTANCE: TaskRule(
             _rel_distance, lambda s: len(s.singles) * comb(len(s.singles) - 1, OTHERS) if s.singles else 0
         ),
-        RELATIVE_DIRECTION: Task(_direction, lambda s: perm(len(s.singles), 3)),
+        RELATIVE_DIRECTION: TaskRule(_direction, lambda s: perm(len(s.singles), 3)),
     },
     quotas=Quotas(total=COUNTS),
 )

@@ -10,13 +10,11 @@ from math import comb, perm
 from random import Random
 from typing import Any
 
-from verl_vsi.data_adapters import tasks as t
+from verl_vsi.data_adapters import schema as t
 from verl_vsi.data_adapters.questions import vsibench_choices as choices
-from verl_vsi.data_adapters.questions import vsibench_directions as directions
 from verl_vsi.data_adapters.questions.geometry import distances
-from verl_vsi.data_adapters.questions.rules import Ambiguity, Quotas, RuleSet, Task
-from verl_vsi.data_adapters.scenes import Box, Scene
-from verl_vsi.data_adapters.tasks import Question
+from verl_vsi.data_adapters.questions.rules import Ambiguity, Quotas, RuleSet, TaskRule
+from verl_vsi.data_adapters.schema import Box, Question, Scene
 
 LEAST_COUNT = 2
 LEAST_DISTANCE = 0.2
@@ -90,15 +88,15 @@ VSIBENCH = RuleSet(
     name="vsibench",
     data_source="vsibench",
     tasks={
-        t.COUNTING: Task(_counting, lambda s: sum(n >= LEAST_COUNT for n in s.counts.values())),
-        t.ABS_DISTANCE: Task(_abs_distance, lambda s: comb(len(s.singles), 2)),
-        t.OBJECT_SIZE: Task(_size, lambda s: len(s.singles)),
-        t.ROOM_SIZE: Task(_room, lambda s: int(s.room_size is not None)),
-        t.REL_DISTANCE: Task(choices.rel_distance, _fours),
-        t.DIRECTION_EASY: Task(directions.easy, _triples),
-        t.DIRECTION_MEDIUM: Task(directions.medium, _triples),
-        t.DIRECTION_HARD: Task(directions.hard, _triples),
-        t.APPEARANCE: Task(choices.appearance_order, lambda s: comb(len(s.first_seen), 4)),
+        t.COUNTING: TaskRule(_counting, lambda s: sum(n >= LEAST_COUNT for n in s.counts.values())),
+        t.ABS_DISTANCE: TaskRule(_abs_distance, lambda s: comb(len(s.singles), 2)),
+        t.OBJECT_SIZE: TaskRule(_size, lambda s: len(s.singles)),
+        t.ROOM_SIZE: TaskRule(_room, lambda s: int(s.room_size is not None)),
+        t.REL_DISTANCE: TaskRule(choices.rel_distance, _fours),
+        t.DIRECTION_EASY: TaskRule(choices.easy, _triples),
+        t.DIRECTION_MEDIUM: TaskRule(choices.medium, _triples),
+        t.DIRECTION_HARD: TaskRule(choices.hard, _triples),
+        t.APPEARANCE: TaskRule(choices.appearance_order, lambda s: comb(len(s.first_seen), 4)),
     },
     quotas=Quotas(
         per_scene=dict.fromkeys((*t.NUMERIC, t.REL_DISTANCE, *t.DIRECTIONS, t.APPEARANCE), A_SCENE) | {t.ROOM_SIZE: 1}

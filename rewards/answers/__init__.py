@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from verl_vsi.rewards.answers import harness, official, robust
+from verl_vsi.rewards.answers import benchmark, robust
 
 Kind = Literal["number", "word", "choice"]
 Answer = float | str
 Extraction = Callable[..., "Answer | None"]
 
 EXTRACTIONS: dict[str, Extraction] = {
-    "official": official.extract,
-    "harness": harness.extract,
+    "official": benchmark.official,
+    "harness": benchmark.lmms_eval,
     "robust": robust.extract,
 }
 """(text, kind, *, task, options) -> what was read: a float for numbers, else text; None where nothing was."""

@@ -13,11 +13,95 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from verl_vsi.rewards.answers import units
-from verl_vsi.rewards.answers.number_words import VALUES, add_up
+# MERGED English number words, zero to thousands.
+
+_NUMBER_WORDS = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand
+"""
+
+NUMBER_WORDS: dict[str, int] = dict(
+    zip(_NUMBER_WORDS.split(), [*range(20), *range(20, 100, 10), 100, 1000], strict=True)
+)
+"""Number word -> its value."""
+
+
+def add_up(words: Iterable[str]) -> float:
+    """The value of a run of number words: `two hundred twenty one` is 221.
+
+    Words that make no number together are added all the same (`one two` is 3), as lmms-eval does.
+    """
+    total = current = 0
+    for word in words:
+        value = NUMBER_WORDS[word]
+        if value == 1000:
+            total, current = total + max(current, 1) * 1000, 0
+        elif value == 100:
+            current = max(current, 1) * 100
+        else:
+            current += value
+    return float(total + current)
+
+
+# MERGED Units of length and area: what a response may say, and what a task asks for.
+
+TASK_UNITS: dict[str, str] = {
+    "object_counting": "",
+    "object_abs_distance": "m",
+    "object_size_estimation": "cm",
+    "room_size_estimation": "m2",
+}
+"""Numeric task -> the unit of its truth; a count has none."""
+
+_LENGTHS: dict[str, tuple[float, str]] = {
+    "mm": (0.001, r"mm|millimet(?:er|re)s?"),
+    "cm": (0.01, r"cms?|centimet(?:er|re)s?"),
+    "m": (1.0, r"m|met(?:er|re)s?"),
+    "in": (0.0254, r"inch(?:es)?|in(?! \w)"),
+    "ft": (0.3048, r"ft|feet|foot"),
+    "yd": (0.9144, r"yards?|yd"),
+}
+"""Unit -> metres, and the ways to write it (lower case)."""
+
+METRES: dict[str, float] = {unit: metres for unit, (metres, _) in _LENGTHS.items()}
+
+
+def _area(written: str) -> str:
+    return rf"(?:sq(?:uare|\.)?[ -]?(?:{written})\b|(?:{written})(?:\^?2|\*\*2| squared)(?!\w))"
+
+
+def _length(unit: str, written: str) -> str:
+    mark = {"in": "|\"|''", "ft": "|'"}.get(unit, "")
+    return rf"(?:{written})(?!\w){mark}"
+
+
+UNIT_PATTERN = "|".join(
+    [rf"(?P<{unit}2>{_area(written)})" for unit, (_, written) in _LENGTHS.items()]
+    + [rf"(?P<{unit}>{_length(unit, written)})" for unit, (_, written) in _LENGTHS.items()]
+)
+"""One named group a unit; the areas first, since `m2` also starts like `m`."""
+
+_FACTORS = METRES | {f"{unit}2": metres**2 for unit, metres in METRES.items()}
+
+
+def convert(value: float, said: str | None, wanted: str) -> float:
+    """A value in the wanted unit; as it is where no unit was said, none is wanted, or length meets area."""
+    if not said or not wanted or said == wanted or is_area(said) != is_area(wanted):
+        return value
+    return value * _FACTORS[said] / _FACTORS[wanted]
+
+
+def is_area(unit: str) -> bool:
+    """Is it a unit of area?"""
+    return unit.endswith("2")
+
+
+def unit_of(match: re.Match[str]) -> str | None:
+    """The unit that a match of a pattern around `PATTERN` found."""
+    return next((unit for unit in _FACTORS if match.group(unit)), None)
 
 
 @dataclass(frozen=True)
@@ -30,13 +114,13 @@ class Quantity:
     end: int
 
 
-_WORD = rf"(?:{'|'.join(sorted(VALUES, key=len, reverse=True))})"
+_WORD = rf"(?:{'|'.join(sorted(NUMBER_WORDS, key=len, reverse=True))})"
 _WORDS = rf"\b(?P<words>{_WORD}(?:(?:[ -]|,? and ){_WORD})*)(?P<tail> and a half| point(?: {_WORD})+)?\b"
 _HALF = r"(?P<half>\b(?:a )?half(?: an?)?\b)"
 _DIGITS = r"(?<![^\W_])(?<!\d[.,])(?P<digits>\d+(?:[.,]\d+)*|[.]\d+)(?P<exponent>e[+-]?\d{1,3})?"
 _SIGN = r"(?:(?<![\w.)])(?P<sign>-|minus |negative ))?"
 _QUANTITY = re.compile(
-    rf"""{_SIGN}(?:{_DIGITS}|{_WORDS}|{_HALF})(?:[ -]?(?:{units.PATTERN}))?(?:(?<=['"])|(?![^\W_]))"""
+    rf"""{_SIGN}(?:{_DIGITS}|{_WORDS}|{_HALF})(?:[ -]?(?:{UNIT_PATTERN}))?(?:(?<=['"])|(?![^\W_]))"""
 )
 _GROUPED = re.compile(
     r"(?P<whole>[1-9]\d{0,2}(?:(?:,\d{3})+(?=\.|$)|(?:\.\d{3})+(?=,)|(?:\.\d{3}){2,}$))(?:[.,](?P<part>\d+))?"
@@ -52,7 +136,7 @@ def quantities(text: str) -> list[Quantity]:
 def _simple(text: str) -> Iterator[Quantity]:
     for match in _QUANTITY.finditer(text):
         value = _value(match)
-        unit = None if _quoted(match) else units.unit_of(match)
+        unit = None if _quoted(match) else unit_of(match)
         if math.isfinite(value):
             yield Quantity(-value if match["sign"] else value, unit, match.start(), match.end())
 
@@ -71,7 +155,7 @@ def _value(match: re.Match[str]) -> float:
     whole = add_up(word for word in re.findall(r"[a-z]+", match["words"]) if word != "and")
     tail = match["tail"] or ""
     if tail.startswith(" point"):
-        return float(f"{whole:.0f}." + "".join(str(VALUES[word]) for word in tail.split()[1:]))
+        return float(f"{whole:.0f}." + "".join(str(NUMBER_WORDS[word]) for word in tail.split()[1:]))
     return whole + (0.5 if tail else 0.0)
 
 
@@ -103,7 +187,7 @@ def _compound(left: Quantity, right: Quantity, text: str) -> Quantity | None:
     """`5 ft 11 in`, `1 m 20 cm`: one length, in the larger unit."""
     if text[left.end : right.start] not in ("", " ", " and ", ", "):
         return None
-    large, small = units.METRES.get(left.unit or "", 0.0), units.METRES.get(right.unit or "", math.inf)
+    large, small = METRES.get(left.unit or "", 0.0), METRES.get(right.unit or "", math.inf)
     if small >= large:
         return None
     return Quantity(left.value + right.value * small / large, left.unit, left.start, right.end)
@@ -114,7 +198,7 @@ def _range(left: Quantity, right: Quantity, text: str) -> Quantity | None:
     between = text[left.end : right.start]
     told = text[: left.start].endswith("between ") and between == " and "
     unit = right.unit or left.unit
-    low = units.convert(left.value, left.unit, unit or "")
+    low = convert(left.value, left.unit, unit or "")
     if not (told or _DASH.fullmatch(between)) or low > right.value:
         return None
     return Quantity((low + right.value) / 2, unit, left.start, right.end)

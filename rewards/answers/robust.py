@@ -25,8 +25,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from verl_vsi.rewards.answers.quantities import Quantity, quantities
-from verl_vsi.rewards.answers.units import WANTED, convert, is_area
+from verl_vsi.rewards.answers.quantities import TASK_UNITS, Quantity, convert, is_area, quantities
 
 LONGEST = 1000
 """Characters of an answer that are read, from its end."""
@@ -44,7 +43,7 @@ def extract(text: str, kind: str, *, task: str = "", options: tuple[str, ...] = 
     """The answer as a float in the task's unit, a bare lower-case word or an upper-case letter; None: nothing there."""
     answer = tidy(answer_part(text))
     if kind == "number":
-        return number(answer, WANTED.get(task, ""))
+        return number(answer, TASK_UNITS.get(task, ""))
     return letter(answer, options) if kind == "choice" else word(answer)
 
 

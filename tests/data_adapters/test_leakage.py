@@ -8,14 +8,12 @@ import pytest
 
 from verl_vsi.data_adapters.audit import audit
 from verl_vsi.data_adapters.leakage import benchmark_scenes, guard, leak, scannet_split
-from verl_vsi.data_adapters.outcome import rejected_file
-from verl_vsi.data_adapters.rooms import make_room
 from verl_vsi.data_adapters.rows import iter_rows, make_row, read_fingerprint, read_rows
-from verl_vsi.data_adapters.scenes import Scene
-from verl_vsi.data_adapters.sources import Rejected
-from verl_vsi.data_adapters.sources.meta_info import read_meta_info
-from verl_vsi.data_adapters.tasks import Question
-from verl_vsi.data_adapters.vsi100k import Plan, build
+from verl_vsi.data_adapters.scannet import Rejected
+from verl_vsi.data_adapters.scene_files import read_meta_info
+from verl_vsi.data_adapters.schema import Question, Scene
+from verl_vsi.data_adapters.synthetic_rooms import make_room
+from verl_vsi.data_adapters.vsi100k import BuildPlan, build, rejected_file
 
 REAL = os.environ.get("VSI_META_INFO", "")
 
@@ -64,19 +62,21 @@ def test_the_guard_goes_by_the_scene_whatever_the_source(scene: str, reason: str
 
 def test_a_clean_build_refuses_and_a_published_one_says_so(tmp_path: Path):
     scenes = [_scene(name) for name in ("scene0191_00", "scene0011_00", "scene0025_01")]
-    clean = build(tmp_path / "clean.parquet", scenes, Plan(), "test")
+    clean = build(tmp_path / "clean.parquet", scenes, BuildPlan(), "test")
     assert clean.reasons == {"ScanNet val scan": 1, "scene of VSI-Bench": 1}
     assert "scene0025_01" in rejected_file(clean.path).read_text()
     assert {r["extra_info"]["scene_id"] for r in read_rows(clean.path)} == {"scene0191_00"}
     assert read_fingerprint(clean.path)["published"] is False
-    published = build(tmp_path / "published.parquet", scenes, Plan(published=True), "test")
+    published = build(tmp_path / "published.parquet", scenes, BuildPlan(published=True), "test")
     assert {r["extra_info"]["scene_id"] for r in read_rows(published.path)} == {s.id for s in scenes}
     assert read_fingerprint(published.path)["published"] is True
     assert published.rejected is None
 
 
 def test_the_fingerprint_repeats_the_build(tmp_path: Path):
-    mark = build(tmp_path / "a.parquet", [_scene("scene0191_00")], Plan(rules="vsibench", seed=3), "here").fingerprint
+    mark = build(
+        tmp_path / "a.parquet", [_scene("scene0191_00")], BuildPlan(rules="vsibench", seed=3), "here"
+    ).fingerprint
     assert {k: mark[k] for k in ("rules", "seed", "source", "scenes")} == {
         "rules": "vsibench", "seed": 3, "source": "here", "scenes": 1,
     }  # fmt: skip
@@ -88,10 +88,10 @@ def test_a_killed_build_leaves_nothing_and_the_next_is_identical(tmp_path: Path)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(tmp_path / "a.parquet", killed(), Plan(), "test")
+        build(tmp_path / "a.parquet", killed(), BuildPlan(), "test")
     assert list(tmp_path.iterdir()) == []
-    build(tmp_path / "a.parquet", [_scene("scene0191_00")], Plan(), "test")
-    build(tmp_path / "b.parquet", [_scene("scene0191_00")], Plan(), "test")
+    build(tmp_path / "a.parquet", [_scene("scene0191_00")], BuildPlan(), "test")
+    build(tmp_path / "b.parquet", [_scene("scene0191_00")], BuildPlan(), "test")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
@@ -142,8 +142,8 @@ def test_the_audit_s_guesses_are_those_of_hand_sums():
 @pytest.mark.parametrize("rules", ["paper", "vsibench"])
 def test_the_audit_flags_every_scene_of_the_benchmark_s_file(tmp_path: Path, rules: str):
     with pytest.raises(ValueError, match="no rows"):
-        build(tmp_path / "none.parquet", read_meta_info(REAL), Plan(rules), REAL)
-    outcome = build(tmp_path / "a.parquet", read_meta_info(REAL), Plan(rules, published=True), REAL)
+        build(tmp_path / "none.parquet", read_meta_info(REAL), BuildPlan(rules), REAL)
+    outcome = build(tmp_path / "a.parquet", read_meta_info(REAL), BuildPlan(rules, published=True), REAL)
     found = audit(iter_rows(outcome.path))
     assert set(found.benchmark) == set(found.scenes)
     assert len(found.scenes) == 88

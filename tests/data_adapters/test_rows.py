@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from verl_vsi.data_adapters.questions import build_questions
-from verl_vsi.data_adapters.rooms import make_room
 from verl_vsi.data_adapters.rows import iter_rows, make_row, read_fingerprint, read_rows, rows_of, write_rows
-from verl_vsi.data_adapters.tasks import Question
+from verl_vsi.data_adapters.schema import Question
+from verl_vsi.data_adapters.synthetic_rooms import make_room
 
 GOOD: dict[str, Any] = {"dataset": "rooms", "video": "rooms/a.mp4", "data_source": "vsi100k", "split": "train"}
 

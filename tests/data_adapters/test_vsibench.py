@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from verl_vsi.data_adapters.sources import Rejected
+from verl_vsi.data_adapters.scannet import Rejected
 from verl_vsi.data_adapters.vsibench import benchmark_rows, extract_videos, read_benchmark, read_ids
 
 COUNT = {

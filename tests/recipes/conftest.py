@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from verl_vsi.recipe_tools import Composer, composer
+from verl_vsi.config.recipes import Composer, composer
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from verl_vsi.miniature.phases import run_phases
-from verl_vsi.miniature.story import Story, data_phases
+from verl_vsi.miniature.demo import Demo, data_phases
+from verl_vsi.miniature.pipeline import run_phases
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(900)]
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder and the output of a run that asks for more correlation than there can be."""
     folder = tmp_path_factory.mktemp("run")
-    story = Story(folder, train_rooms=16, heldout_rooms=16)
+    story = Demo(folder, train_rooms=16, heldout_rooms=16)
     run_phases(data_phases(story), folder, Console(file=StringIO()))
     command = [sys.executable, "-m", "verl.trainer.main_ppo", "+recipe=vsgrpo_miniature", "mode=think"]
     command += [f"vsi.root={story.root}", f"vsi.data.val={story.rows('val')}", "vsi.checks.min_correlation=1.01"]

@@ -12,16 +12,18 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 
-from verl_vsi.checks.schema import ENGINE_GROUPS, unknown_keys
-from verl_vsi.recipe_tools import Composer, catalogue
+from verl_vsi.config import recipes
+from verl_vsi.config.access import ENGINE_GROUPS
+from verl_vsi.config.recipes import Composer
+from verl_vsi.preflight.recipe_keys import unknown_keys
 
-WHERE = catalogue.folders()
-NAMES = {recipe.name: recipe.trainer for recipe in catalogue.recipes(WHERE)}
+WHERE = recipes.folders()
+NAMES = {recipe.name: recipe.trainer for recipe in recipes.recipes(WHERE)}
 GRPO = sorted(name for name, trainer in NAMES.items() if trainer == "verl.trainer.main_ppo")
 SFT = sorted(name for name, trainer in NAMES.items() if trainer in ("verl.trainer.sft_trainer", "verl_vsi.dpo"))
 
 MODES, BACKENDS, HARDWARE, ABLATIONS, PASSES = (
-    catalogue.options(group, WHERE) for group in ("mode", "backend", "hardware", "ablation", "passes")
+    recipes.options(group, WHERE) for group in ("mode", "backend", "hardware", "ablation", "passes")
 )
 SFT_ABLATIONS = ("full_tuning", "published_data")
 """Those that are not about GRPO; the others are refused at the start (test_startup.py)."""

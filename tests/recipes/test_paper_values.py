@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from verl_vsi.recipe_tools import Composer, settings
+from verl_vsi.config.recipes import Composer, settings
 
 PAPER = {
     # stated
@@ -117,9 +117,9 @@ def test_an_ablation_reaches_verls_own_key(compose: Composer, without: dict[str,
 
 
 def test_every_ablation_is_in_this_table() -> None:
-    from verl_vsi.recipe_tools import catalogue
+    from verl_vsi.config import recipes
 
-    assert set(catalogue.options("ablation", catalogue.folders())) == set(ABLATIONS)
+    assert set(recipes.options("ablation", recipes.folders())) == set(ABLATIONS)
 
 
 def test_arguments_in_any_order_give_one_config(compose: Composer) -> None:

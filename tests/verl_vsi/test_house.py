@@ -1,6 +1,13 @@
-"""Which way the arrows point, and that no second copy of a room is ever imported."""
+"""Which way the arrows point, that no second copy of a room is imported, and that upstream is changed in one room only.
+
+The graph is drawn from the files themselves, links followed, imports within functions and for type checkers included.
+"""
+
+from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,45 +15,187 @@ import pytest
 import verl_vsi
 
 ROOT = Path(verl_vsi.__file__).parent
+LINKS = ("data_adapters", "rewards")
 HEAVY = {"torch", "verl", "vllm", "transformers", "ray", "megatron"}
 
+FLOORS = (
+    ("rewards",),
+    ("data_adapters",),
+    ("on_import", "run_mark", "config.trainers", "config.problems"),
+    ("patches",),
+    ("cpu", "vllm_plugin", "training_metrics"),
+    ("sharing", "megatron"),
+    ("config", "dpo"),
+    ("preflight",),
+    ("evaluation",),
+    ("miniature",),
+    ("doctor",),
+    ("commands", "plugin"),
+    ("cli",),
+)
+"""Rooms of verl_vsi from the ground up: a room imports from its own floor and from those below."""
 
-def imports(path: Path) -> set[str]:
+
+@cache
+def modules() -> dict[str, Path]:
+    """Name below verl_vsi -> file."""
+    files = {file for folder in (ROOT, *(ROOT / link for link in LINKS)) for file in folder.rglob("*.py")}
+    return {_name(file): file for file in sorted(files)}
+
+
+def _name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
     """Dotted names that a module imports, wherever in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(modules()[name].read_text())):
         if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
-    return found
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
 
 
-def modules(room: str) -> list[Path]:
-    return sorted((ROOT / room).rglob("*.py"))
+@cache
+def ours(name: str) -> frozenset[str]:
+    """Modules of ours that a module imports: the deepest that each of its imports names."""
+    inside = {imported.removeprefix("verl_vsi.") for imported in imports(name) if imported.startswith("verl_vsi.")}
+    deepest = {imported for imported in inside if imported in modules()}
+    packages = {imported for imported in deepest if any(other.startswith(f"{imported}.") for other in inside)}
+    named = {f"{package}.{alias}" for package in packages for alias in _names_from(name, package)}
+    return frozenset((deepest - packages | {p for p in packages if named - inside & named}) - {name, ""})
 
 
-def ours(names: set[str]) -> set[str]:
-    return {name.split(".")[1] for name in names if name.startswith("verl_vsi.")}
+def _names_from(name: str, package: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(modules()[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == f"verl_vsi.{package}":
+            yield from (alias.name for alias in node.names if f"{package}.{alias.name}" not in modules())
 
 
-@pytest.mark.parametrize("path", modules("rewards"), ids=lambda p: p.name)
-def test_rewards_import_nothing_heavy_and_neither_other_room(path: Path) -> None:
-    names = imports(path)
-    assert ours(names) <= {"rewards"}
-    assert not {name.split(".")[0] for name in names} & HEAVY
+def floor_of(name: str) -> int:
+    """The number of the floor whose longest entry names this module or a package around it."""
+    fitting = [
+        (len(room), number)
+        for number, rooms in enumerate(FLOORS)
+        for room in rooms
+        if name == room or name.startswith(f"{room}.")
+    ]
+    assert fitting, f"{name} is on no floor: say where it belongs"
+    return max(fitting)[1]
 
 
-@pytest.mark.parametrize("path", modules("data_adapters"), ids=lambda p: p.name)
-def test_data_adapters_import_only_rewards_of_the_house_and_verl_only_in_the_datasets(path: Path) -> None:
-    names = imports(path)
-    assert ours(names) <= {"rewards", "data_adapters"}
-    assert path.name in {"dataset.py", "sft_dataset.py"} or not any(n.split(".")[0] == "verl" for n in names)
+@pytest.mark.parametrize("name", [name for name in modules() if name])
+def test_no_arrow_points_up(name: str) -> None:
+    assert not {other for other in ours(name) if floor_of(other) > floor_of(name)}
 
 
-EVERY = sorted({*ROOT.rglob("*.py"), *modules("rewards"), *modules("data_adapters")})
+def test_no_circle() -> None:
+    assert not list(circles())
 
 
-@pytest.mark.parametrize("path", EVERY, ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_module_imports_a_room_by_its_bare_name(path: Path) -> None:
-    assert not {name.split(".")[0] for name in imports(path)} & {"rewards", "data_adapters", "recipes"}
+def circles() -> Iterator[list[str]]:
+    """Circles of imports, each once: modules on one that depth-first search finds."""
+    state: dict[str, int] = {}
+    path: list[str] = []
+
+    def visit(name: str) -> Iterator[list[str]]:
+        state[name] = 1
+        path.append(name)
+        for other in sorted(ours(name)):
+            if other not in modules():
+                continue
+            if state.get(other) == 1:
+                yield [*path[path.index(other) :], other]
+            elif other not in state:
+                yield from visit(other)
+        path.pop()
+        state[name] = 2
+
+    for name in modules():
+        if name and name not in state:
+            yield from visit(name)
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name.split(".")[0] == "rewards"])
+def test_rewards_import_nothing_heavy(name: str) -> None:
+    assert not {imported.split(".")[0] for imported in imports(name)} & HEAVY
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name.split(".")[0] == "data_adapters"])
+def test_data_adapters_import_verl_only_in_the_datasets(name: str) -> None:
+    used = any(imported.split(".")[0] == "verl" for imported in imports(name))
+    assert not used or name.startswith("data_adapters.datasets.")
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_no_module_imports_a_room_by_its_bare_name(name: str) -> None:
+    assert not {imported.split(".")[0] for imported in imports(name)} & {"rewards", "data_adapters", "recipes"}
+
+
+ALLOWED = {
+    ("cpu.builds", "sys.modules"): "Python's way to say that a package is not importable",
+    ("on_import", "loader"): "the mechanism itself: the loader of the one module that is waited for",
+    ("dpo.dpo_trainer", "loader"): "verl's SFT trainer gives its loaders a collate function in the same way",
+}
+"""(module, what is assigned to) -> why that replaces no function of upstream's."""
+
+_CALLABLES = ("MethodType", "partial", "wraps", "wrap")
+
+
+def replacements(name: str) -> Iterator[str]:
+    """What a module replaces: attributes of what it has imported from elsewhere, and functions on other objects."""
+    tree = ast.parse(modules()[name].read_text())
+    foreign = {
+        (alias.asname or alias.name).split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and not (getattr(node, "module", "") or "").startswith("verl_vsi")
+        for alias in node.names
+    }
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    for owner, value in _assignments(tree):
+        called = ast.unparse(value.func).split(".")[-1] if isinstance(value, ast.Call) else ""
+        is_function = isinstance(value, ast.Lambda) or ast.unparse(value) in functions or called in _CALLABLES
+        if owner.split(".")[0] in foreign - {"os"} or (is_function and owner.split(".")[0] not in ("self", "cls")):
+            yield owner
+
+
+def _assignments(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """(owner, value) of every assignment to an attribute or to an item of one, and of setattr and mock's patches."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Attribute):
+                    yield ast.unparse(target.value), node.value
+                elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Attribute):
+                    yield ast.unparse(target.value), node.value
+        elif (
+            isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("setattr", "object") and node.args
+        ):
+            yield ast.unparse(node.args[0]), node.args[-1]
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if not name.startswith("patches")])
+def test_upstream_is_changed_in_the_room_of_patches_only(name: str) -> None:
+    assert not {owner for owner in replacements(name) if (name, owner) not in ALLOWED}
+
+
+def test_every_patch_is_seen_as_one() -> None:
+    """So the test above can fail: the same look finds what each file of the room replaces."""
+    files = [name for name in modules() if name.startswith("patches.")]
+    assert [name for name in files if not list(replacements(name))] == ["patches.replay_poll", "patches.vllm_spin"], (
+        "both through patches._constructor_default"
+    )
+
+
+def test_the_table_of_patches_lists_every_file_of_the_room() -> None:
+    from verl_vsi import patches
+
+    rows = {line.split("|")[1].strip() for line in (patches.__doc__ or "").splitlines() if line.startswith("| ")}
+    files = {name.removeprefix("patches.") for name in modules() if name.startswith("patches.")}
+    assert rows - {"patch"} == {file for file in files if not file.startswith("_")}
+    assert {*patches.RUN, *patches.CPU, *patches.CPU_VLLM} <= rows

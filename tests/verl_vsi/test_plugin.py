@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from verl_vsi import plugin, search_path
+from verl_vsi import plugin, run_mark
+from verl_vsi.config import search_path
 
 pytest.importorskip("verl")
 
 BROKEN = """
 import sys
-sys.modules["verl_vsi.cpu.choice"] = None  # any import of it raises
+sys.modules["verl_vsi.cpu.platform_choice"] = None  # any import of it raises
 """
 
 
@@ -31,19 +32,19 @@ def broken(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("argv", "asked"),
+    ("argv", "names"),
     [
-        (["main_ppo", "+recipe=vsgrpo_7b"], True),
-        (["main_ppo", "trainer.nnodes=1", "++recipe=vsgrpo_7b"], True),
-        (["main_ppo", "recipe=vsgrpo_7b"], True),
-        (["main_ppo", "mode=think"], False),
-        (["main_ppo", "trainer.recipe=x"], False),
-        (["+recipe=program"], False),
-        ([], False),
+        (["main_ppo", "+recipe=vsgrpo_7b"], ["vsgrpo_7b"]),
+        (["main_ppo", "trainer.nnodes=1", "++recipe=vsgrpo_7b"], ["vsgrpo_7b"]),
+        (["main_ppo", "recipe=vsgrpo_7b"], ["vsgrpo_7b"]),
+        (["main_ppo", "mode=think"], []),
+        (["main_ppo", "trainer.recipe=x"], []),
+        (["+recipe=program"], []),
+        ([], []),
     ],
 )
-def test_only_an_argument_that_names_a_recipe_asks_for_one(argv: list[str], asked: bool) -> None:
-    assert plugin.asks_for_recipe(argv) is asked
+def test_only_an_argument_that_names_a_recipe_asks_for_one(argv: list[str], names: list[str]) -> None:
+    assert run_mark.named_recipes(argv) == names
 
 
 def test_a_broken_registration_is_named_and_keeps_no_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +53,7 @@ def test_a_broken_registration_is_named_and_keeps_no_other_out(monkeypatch: pyte
     failures = plugin.register_all(
         [
             plugin.Registration("the moon", "verl_vsi.no_such_module"),
-            plugin.Registration("recipes", "verl_vsi.search_path"),
+            plugin.Registration("recipes", "verl_vsi.config.search_path"),
         ]
     )
     assert registered == ["recipes"]

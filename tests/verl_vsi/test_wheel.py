@@ -48,7 +48,7 @@ def test_no_generic_name_lands_in_site_packages(wheel: Path) -> None:
         pytest.param("verl_vsi/rewards/vsgrpo.py", id="what verl calls"),
         pytest.param("verl_vsi/recipes/recipe/vsgrpo_7b.yaml", id="recipes"),
         pytest.param("verl_vsi/recipes/scripts/run_vsgrpo_7b.sh", id="scripts"),
-        pytest.param("verl_vsi/data_adapters/dataset.py", id="the dataset class"),
+        pytest.param("verl_vsi/data_adapters/datasets/rl.py", id="the dataset class"),
         pytest.param("verl_vsi/miniature/base/model.safetensors", id="the miniature's base"),
         pytest.param("verl_vsi/py.typed", id="types"),
     ],

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from verl_vsi.evaluation.compare import Comparison
-    from verl_vsi.evaluation.scores import Scores
+    from verl_vsi.evaluation.score.comparison import Comparison
+    from verl_vsi.evaluation.score.scores import Scores
 
 app = typer.Typer(help="What differs between two results.", add_completion=False)
 console = Console()
@@ -24,8 +24,8 @@ def compare(
     b: Annotated[Path, typer.Argument(help="Another one.")],
 ) -> None:
     """Say which labels differ, then how B differs from A on the questions that both have."""
-    from verl_vsi.evaluation import compare as library
-    from verl_vsi.evaluation.result import read_result
+    from verl_vsi.evaluation.score import comparison as library
+    from verl_vsi.evaluation.score.result import read_result
 
     try:
         comparison = library.compare(read_result(a), read_result(b))
@@ -51,7 +51,7 @@ def _labels(comparison: Comparison) -> Table | str:
 
 
 def _scores(scores: Scores, title: str) -> Table:
-    from verl_vsi.evaluation.taskset import SHORT
+    from verl_vsi.evaluation.score.task_columns import SHORT
 
     table = Table("", "B − A", "95% interval", "n", title=title)
     for name, e in {"average": scores.overall, **scores.tasks}.items():

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from verl_vsi.data_adapters.questions import Quotas
-    from verl_vsi.data_adapters.scenes import Scene
-    from verl_vsi.data_adapters.sources import Rejected
+    from verl_vsi.data_adapters.scannet import Rejected
+    from verl_vsi.data_adapters.schema import Scene
 
 app = typer.Typer(help="Build, import, check and audit rows of questions.", no_args_is_help=True, add_completion=False)
 
@@ -50,13 +50,13 @@ def build(
 ) -> None:
     """Make rows from scenes: ScanNet's files, a meta-info file, or rendered rooms."""
     from verl_vsi.data_adapters.questions import Ambiguity
-    from verl_vsi.data_adapters.vsi100k import Plan
+    from verl_vsi.data_adapters.vsi100k import BuildPlan
     from verl_vsi.data_adapters.vsi100k import build as build_rows
 
     with views.errors():
         found, source = _scenes(out, scannet, meta_info, scenes, labels, workers)
         quotas = _quotas(rules, total or [], per_scene or [])
-        plan = Plan(rules, seed, split, published, quotas, Ambiguity(margin, angle), task)
+        plan = BuildPlan(rules, seed, split, published, quotas, Ambiguity(margin, angle), task)
         with views.status("questions"):
             outcome = build_rows(out, found, plan, source)
     views.show_outcome(outcome)
@@ -66,9 +66,8 @@ def _scenes(
     out: Path, scannet: Path | None, meta: Path | None, scenes: Path | None, labels: Path | None, workers: int
 ) -> tuple[Iterator[Scene | Rejected] | list[Scene | Rejected], str]:
     """The one source that was given, and its name."""
-    from verl_vsi.data_adapters.records import read_scenes
-    from verl_vsi.data_adapters.sources.meta_info import read_meta_info
-    from verl_vsi.data_adapters.sources.scans import label_map, read_scans, scan_folders
+    from verl_vsi.data_adapters.scannet.scans import label_map, read_scans, scan_folders
+    from verl_vsi.data_adapters.scene_files import read_meta_info, read_scenes
 
     if sum(source is not None for source in (scannet, meta, scenes)) != 1:
         raise ValueError("give one source of scenes: --scannet DIR, --meta-info FILE or --scenes FILE")
@@ -110,8 +109,8 @@ def rooms(
     workers: Workers = 2,
 ) -> None:
     """Render rooms with exact 3D truth: mp4 files and a *.scenes.jsonl for data build. Needs no download."""
-    from verl_vsi.data_adapters.rooms import render_split
-    from verl_vsi.data_adapters.rooms.split import scenes_file
+    from verl_vsi.data_adapters.synthetic_rooms import render_split
+    from verl_vsi.data_adapters.synthetic_rooms.splits import scenes_file
 
     with views.errors():
         made = render_split(root, split, count, seed, workers=workers)
@@ -127,8 +126,8 @@ def import_(
     split: Split = "train",
 ) -> None:
     """Bring in a ready-made question file, e.g. the hub's OPPOer/VSI-100k."""
-    from verl_vsi.data_adapters.imports import import_rows, parse_mapping
-    from verl_vsi.data_adapters.outcome import write_outcome
+    from verl_vsi.data_adapters.importers import import_rows, parse_mapping
+    from verl_vsi.data_adapters.vsi100k import write_outcome
 
     about = {"builder": "data import", "source": file.name, "published": published}
     with views.errors(), views.status(f"reading {file.name}"):
@@ -147,7 +146,7 @@ def bench(
     pruned_ids: Annotated[Path | None, typer.Option(help="pruned_ids.txt, for files without that column.")] = None,
 ) -> None:
     """Make rows of VSI-Bench's own questions, and unpack its videos under the data root."""
-    from verl_vsi.data_adapters.outcome import write_outcome
+    from verl_vsi.data_adapters.vsi100k import write_outcome
     from verl_vsi.data_adapters.vsibench import benchmark_rows, read_ids
 
     about = {"builder": "data bench", "source": questions.name, "rules": "vsibench", "subset": subset}
@@ -169,7 +168,7 @@ def videos(
     workers: Workers = 2,
 ) -> None:
     """Make ROOT/scannet/<scan>.mp4 from ScanNet's streams; those that are there are kept."""
-    from verl_vsi.data_adapters.sources.videos import scan_videos
+    from verl_vsi.data_adapters.scannet.videos import scan_videos
 
     with views.errors():
         failed = views.watch(scan_videos(scannet, root, rate, workers))
@@ -191,7 +190,7 @@ def check(
 
 
 def _missing(rows: list[Path], root: Path | None, scannet: Path | None, scans: str) -> Iterator[Any]:
-    from verl_vsi.data_adapters.check import missing_scans, missing_videos
+    from verl_vsi.data_adapters.audit import missing_scans, missing_videos
     from verl_vsi.data_adapters.leakage import scannet_split
     from verl_vsi.data_adapters.rows import iter_rows
 

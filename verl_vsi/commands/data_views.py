@@ -14,10 +14,9 @@ from rich.progress import Progress, track
 from rich.table import Column, Table
 
 if TYPE_CHECKING:
-    from verl_vsi.data_adapters.audit import Audit, TaskAudit
-    from verl_vsi.data_adapters.check import Missing
-    from verl_vsi.data_adapters.outcome import Outcome
-    from verl_vsi.data_adapters.sources.videos import ScanVideo
+    from verl_vsi.data_adapters.audit import Audit, Missing, TaskAudit
+    from verl_vsi.data_adapters.scannet.videos import ScanVideo
+    from verl_vsi.data_adapters.vsi100k import RowsOutcome
 
 console = Console()
 
@@ -50,7 +49,7 @@ def status(text: str) -> Iterator[None]:
         yield
 
 
-def show_outcome(outcome: Outcome) -> None:
+def show_outcome(outcome: RowsOutcome) -> None:
     """What was written, and what was left out by reason."""
     mark = outcome.fingerprint
     published = " (published: the benchmark's scenes are in)" if mark["published"] else ""

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from verl_vsi.evaluation.endpoint import Endpoint
-    from verl_vsi.evaluation.paper_tables import Plan
-    from verl_vsi.evaluation.session import ServerOptions
+    from verl_vsi.evaluation.ask.endpoint import Endpoint
+    from verl_vsi.evaluation.ask.session import ServerOptions
+    from verl_vsi.evaluation.report.paper_tables import TablePlan
 
 app = typer.Typer(help="Score a model on VSI-Bench or on rows of your own.", add_completion=False)
 console = Console()
@@ -74,9 +74,10 @@ def evaluate(
     max_cost: Annotated[float | None, typer.Option(help="USD; stops before it is exceeded.")] = None,
 ) -> None:
     """Score a model; one result file a condition, with every label and every answer."""
-    from verl_vsi.evaluation import paper_tables, session
-    from verl_vsi.evaluation.endpoint import Endpoint
-    from verl_vsi.evaluation.tables import result_table
+    from verl_vsi.evaluation.ask import session
+    from verl_vsi.evaluation.ask.endpoint import Endpoint
+    from verl_vsi.evaluation.report import paper_tables
+    from verl_vsi.evaluation.report.tables import result_table
 
     frames = {"nframes": nframes, "sampler": sampler, "min_pixels": min_pixels, "max_pixels": max_pixels}
     other = {"prompts": prompts, "extraction": extraction, "max_tokens": max_tokens, "seed": seed}
@@ -102,12 +103,11 @@ def evaluate(
             console.print(result_table(results))
 
 
-def _table(made: Plan, endpoint: Endpoint, server: ServerOptions, out: Path) -> None:
-    from verl_vsi.evaluation.beside import table_beside
-    from verl_vsi.evaluation.export import notes
-    from verl_vsi.evaluation.paper_tables import run_plan
-    from verl_vsi.evaluation.published import published
-    from verl_vsi.evaluation.tables import terminal_table
+def _table(made: TablePlan, endpoint: Endpoint, server: ServerOptions, out: Path) -> None:
+    from verl_vsi.evaluation.report.files import notes
+    from verl_vsi.evaluation.report.paper_tables import run_plan
+    from verl_vsi.evaluation.report.published_comparison import published, table_beside
+    from verl_vsi.evaluation.report.tables import terminal_table
 
     for row, why in made.missing.items():
         console.print(f"[yellow]row {row} is missing: {why}[/]", soft_wrap=True)

@@ -25,9 +25,9 @@ def experiment(
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each kind; default: the experiment's.")] = None,
 ) -> None:
     """Train the miniature in every way that an experiment compares; end in NAME.json and NAME.png."""
-    from verl_vsi.experiments.conduct import conduct
-    from verl_vsi.experiments.plans import EXPERIMENTS
-    from verl_vsi.miniature.phases import PhaseError
+    from verl_vsi.miniature.experiments.run_experiment import run_experiment
+    from verl_vsi.miniature.experiments.variants import EXPERIMENTS
+    from verl_vsi.miniature.pipeline import PhaseError
 
     plan = EXPERIMENTS.get(name)
     if plan is None:
@@ -37,7 +37,7 @@ def experiment(
     start = model.resolve() if model else None
     plan = replace(plan, steps=steps or plan.steps, seeds=seeds or plan.seeds, model=start)
     try:
-        conduct(plan, folder.resolve(), console)
+        run_experiment(plan, folder.resolve(), console)
     except PhaseError as error:
         console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise SystemExit(1) from error

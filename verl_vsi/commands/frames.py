@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 if TYPE_CHECKING:
     from verl_vsi.data_adapters.frames import FrameSpec
-    from verl_vsi.data_adapters.frames.build import Outcome, Report
+    from verl_vsi.data_adapters.frames.build import Report, VideoOutcome
 
 app = typer.Typer(help="Decode videos once, ahead of training.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -129,7 +129,7 @@ def _recipe_frames(recipe: str) -> dict[str, Any]:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    from verl_vsi.recipe_tools.compose import composer
+    from verl_vsi.config.recipes import composer
 
     try:
         with composer() as composing:
@@ -141,7 +141,7 @@ def _recipe_frames(recipe: str) -> dict[str, Any]:
 
 def _videos(root: Path, store: Path, rows: list[Path] | None) -> Iterator[Path]:
     """Distinct videos that the rows name, or all under the root."""
-    from verl_vsi.data_adapters.checks import check_files
+    from verl_vsi.data_adapters.datasets.data_settings import check_files
     from verl_vsi.data_adapters.files import inside
     from verl_vsi.data_adapters.frames.build import find_videos
 
@@ -168,12 +168,12 @@ def _errors() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[Outcome], None]]:
+def _progress(total: int) -> Iterator[Callable[[VideoOutcome], None]]:
     columns = (TextColumn("videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("videos", total=total)
 
-        def advance(outcome: Outcome) -> None:
+        def advance(outcome: VideoOutcome) -> None:
             if outcome.error:
                 bar.console.print(escape(outcome.error), soft_wrap=True)
             bar.advance(task)

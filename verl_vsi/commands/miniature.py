@@ -28,12 +28,11 @@ def story(
     """Render rooms, build rows, train SFT and vsGRPO from the base, score all three on held-out rooms."""
     if context.invoked_subcommand is not None:
         return
-    from verl_vsi.miniature.phases import PhaseError
-    from verl_vsi.miniature.story import Story
-    from verl_vsi.miniature.tell import tell
+    from verl_vsi.miniature.demo import Demo, run_demo
+    from verl_vsi.miniature.pipeline import PhaseError
 
     try:
-        tell(Story(folder.resolve(), seed, train_rooms, heldout_rooms, sft_steps, vsgrpo_steps), console)
+        run_demo(Demo(folder.resolve(), seed, train_rooms, heldout_rooms, sft_steps, vsgrpo_steps), console)
     except PhaseError as error:
         console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise SystemExit(1) from error
@@ -48,7 +47,7 @@ def base(
 
     Interrupted, the same command goes on after the last stage that was done.
     """
-    from verl_vsi.miniature.pretrain import make_base
+    from verl_vsi.miniature.pretraining.make_base import make_base
 
     made = make_base(out.resolve(), seed)
     console.print_json(data=made)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from verl_vsi.recipe_tools import catalogue
+from verl_vsi.config import recipes
 
 app = typer.Typer(help="List, show, compare and estimate recipes.", no_args_is_help=True)
 console = Console()
@@ -29,13 +29,13 @@ def list_(config_dir: ConfigDir = None) -> None:
     Example: verl-vsi recipes list
     """
     with _errors():
-        where = catalogue.folders(config_dir)
+        where = recipes.folders(config_dir)
     table = _table("recipe", "trainer", "what it is")
-    for recipe in catalogue.recipes(where):
+    for recipe in recipes.recipes(where):
         _row(table, recipe.name, recipe.trainer.rpartition(".")[2], recipe.title)
     console.print(table)
-    for group in catalogue.GROUPS:
-        console.print(f"{group}: {', '.join(catalogue.options(group, where))}", highlight=False)
+    for group in recipes.GROUPS:
+        console.print(f"{group}: {', '.join(recipes.options(group, where))}", highlight=False)
 
 
 @app.command()
@@ -66,7 +66,7 @@ def diff(
 
     Example: verl-vsi recipes diff vsgrpo_2b 'vsgrpo_2b mode=think ablation=[no_kl]'
     """
-    from verl_vsi.recipe_tools import composer, differences, settings
+    from verl_vsi.config.recipes import composer, differences, settings
 
     with _errors(), composer(config_dir) as compose:
         found = differences(settings(compose.recipe(first)), settings(compose.recipe(second)))
@@ -88,8 +88,8 @@ def estimate(
 
     Example: verl-vsi recipes estimate vsgrpo_7b hardware=2x8 --rows 116900
     """
-    from verl_vsi.recipe_tools import composer
-    from verl_vsi.recipe_tools.estimate import estimate as compute
+    from verl_vsi.config.estimate import estimate as compute
+    from verl_vsi.config.recipes import composer
 
     with _errors(), composer(config_dir) as compose:
         lines = compute(compose.recipe([recipe, *(overrides or [])]), rows, videos)
@@ -125,10 +125,9 @@ def _row(table: Table, *cells: str) -> None:
 
 
 def _show_recipe(name: str, overrides: list[str], config_dir: Path | None) -> None:
-    from verl_vsi.recipe_tools import composer, differences, settings
-    from verl_vsi.recipe_tools.diff import ABSENT
+    from verl_vsi.config.recipes import ABSENT, composer, differences, settings
 
-    recipe = catalogue.find_recipe(name, catalogue.folders(config_dir))
+    recipe = recipes.find_recipe(name, recipes.folders(config_dir))
     with composer(config_dir) as compose:
         config = compose.recipe([name, *overrides])
         found = differences(settings(compose.bare(config)), settings(config))
@@ -141,7 +140,7 @@ def _show_recipe(name: str, overrides: list[str], config_dir: Path | None) -> No
 
 
 def _show_run(run: Path) -> None:
-    from verl_vsi import provenance
+    from verl_vsi.config import provenance
 
     record = provenance.read(run) if run.is_file() else provenance.latest(run)
     if record is None:

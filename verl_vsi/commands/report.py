@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from verl_vsi.evaluation.report import Contents
+    from verl_vsi.evaluation.report.contents import Contents
 
 app = typer.Typer(help="Tables and pictures from results and runs.", add_completion=False)
 console = Console()
@@ -37,10 +37,9 @@ def report(
 
     Several results, or training runs, of one name are runs (seeds) of one thing: their means come with standard errors.
     """
-    from verl_vsi.evaluation.export import notes
-    from verl_vsi.evaluation.report import cautions, tables
-    from verl_vsi.evaluation.report_files import write_report
-    from verl_vsi.evaluation.tables import terminal_table
+    from verl_vsi.evaluation.report.contents import cautions, tables
+    from verl_vsi.evaluation.report.files import notes, write_report
+    from verl_vsi.evaluation.report.tables import terminal_table
 
     if not (results or run or paper):
         raise typer.BadParameter("name results or folders, --run folders or --paper tables")
@@ -60,9 +59,9 @@ def report(
 
 
 def _contents(results: list[Path], run: list[str], against: list[str], paper: list[str]) -> Contents:
-    from verl_vsi.evaluation.curves import read_run
-    from verl_vsi.evaluation.repeats import differences
-    from verl_vsi.evaluation.report import Contents, gather
+    from verl_vsi.evaluation.report.contents import Contents, gather
+    from verl_vsi.evaluation.report.training_logs import read_run
+    from verl_vsi.evaluation.score.seeds import differences
 
     gathered = [gather(path) for path in results]
     found = [result for some, _ in gathered for result in some]

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from verl_vsi.rewards.registry import Response
+    from verl_vsi.rewards.terms import Response
 
 app = typer.Typer(help="Explain a score, term by term.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -34,13 +34,15 @@ def try_(
     module: Annotated[list[str] | None, typer.Option(help="A Python module with terms of your own.")] = None,
 ) -> None:
     """Score one response and say where the score comes from."""
-    from verl_vsi.data_adapters.tasks import TASKS
-    from verl_vsi.rewards.registry import Settings, one_of
+    from verl_vsi.data_adapters.schema import TASKS
+    from verl_vsi.rewards.terms import RewardSettings, one_of
     from verl_vsi.rewards.vsgrpo import respond
 
     try:
         one_of("task", task, TASKS)
-        settings = Settings(_weights(term or PAPER), numeric, extraction, format, _tag(mode), modules=module or ())
+        settings = RewardSettings(
+            _weights(term or PAPER), numeric, extraction, format, _tag(mode), modules=module or ()
+        )
         _show(respond(f"try/{task}", response, truth, {"options": option or ()}, settings))
     except (ImportError, ValueError) as error:
         console.print(f"[red]{escape(str(error))}[/]")
@@ -68,8 +70,8 @@ def list_(
 
 
 def _tag(mode: str) -> str | None:
-    from verl_vsi.rewards.golden import MODE_TAGS
-    from verl_vsi.rewards.registry import one_of
+    from verl_vsi.rewards.selftest import MODE_TAGS
+    from verl_vsi.rewards.terms import one_of
 
     one_of("mode", mode, MODE_TAGS)
     return MODE_TAGS[mode]
@@ -103,7 +105,7 @@ def _why(name: str, response: Response) -> str:
     """The rule behind a term's value, as its function's docstring says it."""
     from verl_vsi.rewards.formats import FORMATS
     from verl_vsi.rewards.metrics import NUMERIC
-    from verl_vsi.rewards.registry import TERMS
+    from verl_vsi.rewards.terms import TERMS
 
     settings = response.settings
     if name == "accuracy" and response.kind == "number":

@@ -1,68 +1,84 @@
-"""verl's trainer on a machine without an accelerator: a platform, an engine and the shims they need.
+"""verl's trainer on a machine without an accelerator: a platform, and what torch, vLLM and verl need beside it.
 
-Nothing here acts where an accelerator is present, nor where a Ray cluster may have one (`choice`).
+Nothing here acts outside a run of ours, where an accelerator is present, or where a Ray cluster may have one
+(`platform_choice`); `VERL_PLATFORM=cpu` asks for it anywhere.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 
-from verl_vsi.cpu.choice import PLATFORM_VARIABLE, Choice, Surroundings, choose
+from verl_vsi import patches
+from verl_vsi.cpu.platform_choice import PLATFORM_VARIABLE, Choice, Surroundings, choose, find_accelerator
+from verl_vsi.run_mark import named_recipes
 
-IN_ANY_PROCESS = (
-    "verl_vsi.cpu.environment",
-    "verl_vsi.cpu.torchvision_ops",
-    "verl_vsi.cpu.cuda_builds",
-    "verl_vsi.cpu.vllm_metadata",
-)
-"""Shims for torch, torchvision and vLLM, needed whether or not verl is there."""
+DEFAULTS = {
+    # vLLM's sampler would compile C++ by inductor on the first generation: 22 s against 0.3 s, for no gain here.
+    "TORCHDYNAMO_DISABLE": "1",
+}
+"""Environment variables of a CPU run; what the user has set stays. Child processes inherit them."""
 
-IN_VERL = (
-    "verl_vsi.cpu.platform",
-    "verl_vsi.cpu.engine",
-    "verl_vsi.cpu.polling",
-    "verl_vsi.cpu.leftovers",
-    "verl_vsi.compat.cpu_process_group",
-)
-"""What verl asks of a platform."""
+HIDDEN = "CUDA_VISIBLE_DEVICES"
 
 CHOSEN: list[Choice] = []
 """What `register` chose in this process; the start-up checks hold it against the composed config."""
 
 
 def register() -> Choice:
-    """Choose; if it is the CPU, register all of it, and let child processes (Ray, vLLM) choose the same."""
-    choice = choose(Surroundings.here())
+    """Choose; if it is the CPU, put all of it to work, and let child processes (Ray, vLLM) choose the same.
+
+    The platform itself is registered everywhere, and says that it is available only where it was chosen.
+    """
+    from verl_vsi.cpu import platform
+
+    platform.register()
+    choice = prepare()
     CHOSEN.append(choice)
     if choice.cpu:
         os.environ[PLATFORM_VARIABLE] = "cpu"
-        _register(IN_ANY_PROCESS + IN_VERL)
-    elif choice.unsure:
-        _say_once(choice)
-    return choice
-
-
-def prepare() -> Choice:
-    """The shims alone, for a process that uses torchvision, transformers or vLLM without verl."""
-    choice = choose(Surroundings.here())
-    if choice.cpu:
-        _register(IN_ANY_PROCESS)
-    return choice
-
-
-def _register(modules: tuple[str, ...]) -> None:
-    for name in modules:
-        import_module(name).register()
-
-
-def _say_once(choice: Choice) -> None:
-    """Only the driver is told, and only where a recipe was asked for: workers and scripts stay quiet."""
-    if any(argument.lstrip("+").startswith("recipe=") for argument in sys.argv[1:]):
+        platform.register_engines()
+        patches.install(patches.CPU)
+        _sweep_in_driver()
+    elif choice.unsure and named_recipes(sys.argv):  # workers and scripts stay quiet
         print(
             f"verl-vsi: the CPU platform was not chosen, because {choice.why}. "
             f"If this run should train on this machine's CPU, set {PLATFORM_VARIABLE}=cpu (and `ray stop` first)",
             file=sys.stderr,
             flush=True,
         )
+    return choice
+
+
+def prepare() -> Choice:
+    """What a process needs that uses torchvision, transformers or vLLM without verl."""
+    choice = choose(Surroundings.here())
+    if choice.cpu:
+        from verl_vsi.cpu import builds
+
+        set_environment()
+        builds.declare_torchvision_ops()
+        builds.hide_cuda_builds()
+        builds.answer_for_vllm()
+    return choice
+
+
+def set_environment() -> None:
+    """Set the defaults; drop an empty CUDA_VISIBLE_DEVICES.
+
+    People export it to hide GPUs, and Ray then refuses the one logical GPU that vLLM's replica asks it for.
+    """
+    if os.environ.get(HIDDEN) == "" and find_accelerator(Surroundings.here()) is None:
+        del os.environ[HIDDEN]
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+def _sweep_in_driver() -> None:
+    """Workers and scripts leave shared memory alone."""
+    if named_recipes(sys.argv):
+        from pathlib import Path
+
+        from verl_vsi.cpu.shm_cleanup import sweep
+
+        sweep(Path("/dev/shm"), Path("/proc"))

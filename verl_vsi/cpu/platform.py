@@ -1,4 +1,4 @@
-"""The platform "cpu" for verl's registry: gloo, no IPC, no streams, and a logical GPU for Ray."""
+"""The platform "cpu" for verl's registry, and its FSDP2 engine for it: gloo, no IPC, no streams, a logical GPU for Ray."""
 
 from __future__ import annotations
 
@@ -7,29 +7,32 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from verl_vsi.compat.on_import import on_import
+from verl_vsi.cpu.platform_choice import Surroundings, choose
+from verl_vsi.on_import import on_import
+
+ENGINES = "verl.workers.engine.fsdp.transformer_impl"
 
 
 def register() -> None:
     """Register with verl (at once where verl is loading us)."""
-    on_import("verl.plugin.platform", _register)
+    on_import("verl.plugin.platform", _register_platform)
 
 
-def _register(platform: ModuleType) -> None:
+def _register_platform(platform: ModuleType) -> None:
     import torch
 
     from verl_vsi.cpu import device
 
     @platform.PlatformRegistry.register(platform="cpu")
     class PlatformCpu(platform.PlatformBase):
-        """Registered only where the CPU was chosen, so it may say that it is available."""
+        """Registered wherever verl is; available only where the CPU was chosen."""
 
         device_name = "cpu"
         vendor_name = "cpu"
         device_module = device
 
         def is_available(self) -> bool:
-            return True
+            return choose(Surroundings.here()).cpu
 
         def current_device(self) -> torch.device:
             return device.current_device()
@@ -87,3 +90,24 @@ def _register(platform: ModuleType) -> None:
 
         def cudart(self) -> Any:
             return None
+
+
+def register_engines() -> None:
+    """Wait for verl's engine module."""
+    on_import(ENGINES, _register_engines)
+
+
+def _register_engines(impl: Any) -> None:
+    from verl.workers.engine.base import EngineRegistry
+
+    EngineRegistry.register(model_type="language_model", backend="fsdp2", device="cpu")(impl.FSDPEngineWithLMHead)
+
+    @EngineRegistry.register(model_type="language_model", backend="fsdp", device="cpu")
+    class Fsdp1(impl.FSDPEngineWithLMHead):
+        """FSDP1 moves weights to a GPU when it synchronises them: say so before it does."""
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            raise ValueError(
+                "strategy 'fsdp' (FSDP1) does not run on a CPU. Use FSDP2: actor_rollout_ref.actor.strategy=fsdp2 "
+                "actor_rollout_ref.ref.strategy=fsdp2 (verl's SFT trainer: engine.strategy=fsdp2)"
+            )

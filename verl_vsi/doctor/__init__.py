@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-from verl_vsi.doctor import door, installed, machine, recipes
+from verl_vsi.doctor import entry_points, installed, machine
 from verl_vsi.doctor.check import Check, Status
 
 Examination = Callable[[], Iterable[Check]]
@@ -24,11 +24,11 @@ def examinations(decoder: str = "pyav") -> list[Examination]:
         machine.platform,  # before verl is imported: it answers from the machine alone
         installed.packages,
         installed.flash_attention,
-        door.entry_points,
-        door.policy,
-        door.registrations,
-        door.engine,
-        recipes.compositions,
+        entry_points.entry_points,
+        entry_points.policy,
+        entry_points.registrations,
+        entry_points.engine,
+        machine.compositions,
         partial(machine.clip, decoder),
         machine.shared_memory,
     ]

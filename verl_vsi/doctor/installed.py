@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import verl_vsi
-from verl_vsi.cpu.choice import Surroundings, choose
+from verl_vsi.cpu.platform_choice import Surroundings, choose
 from verl_vsi.doctor.check import Check
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _verl() -> Check:
     if not SpecifierSet(SUPPORTED_VERL).contains(found, prereleases=True):
         return Check("verl", "fail", f"{found}, outside {SUPPORTED_VERL}", "pip install 'verl==0.9.1'")
     if found != "0.9.1":
-        return Check("verl", "warn", f"{found}; tested with 0.9.1", "pytest tests/verl_vsi/compat, in a checkout")
+        return Check("verl", "warn", f"{found}; tested with 0.9.1", "pytest tests/verl_vsi/patches, in a checkout")
     return Check("verl", "ok", found)
 
 

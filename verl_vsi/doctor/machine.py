@@ -5,10 +5,52 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-from verl_vsi.cpu.choice import PLATFORM_VARIABLE, Surroundings, choose
+from verl_vsi.cpu.platform_choice import PLATFORM_VARIABLE, Surroundings, choose
 from verl_vsi.doctor.check import Check
+
+# MERGED Whether every recipe composes against the installed verl.
+
+
+def compositions() -> Iterator[Check]:
+    """Compose each recipe as its trainer would; ours and those under VSI_RECIPES."""
+    if find_spec("verl") is None:
+        return
+    from verl_vsi.config.trainers import recipe_folders
+
+    good = []
+    for folder in recipe_folders(os.environ):
+        for path in sorted((folder / "recipe").glob("[!_]*.yaml")):
+            error = composes(path.stem, folder)
+            if error is None:
+                good.append(path.stem)
+            else:
+                remedy = f"correct {path}, or install the verl that it was written for"
+                yield Check("recipe", "fail", f"{path.stem}: {error}", remedy)
+    yield Check("recipes", "ok" if good else "warn", ", ".join(good) or "none", "" if good else "reinstall verl-vsi")
+
+
+def composes(name: str, folder: Path) -> str | None:
+    """The error that composing `name` gives; None where it composes."""
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    from verl_vsi.config.recipes import CONFIGS
+    from verl_vsi.config.trainers import recipe_folders, recipe_trainer
+
+    trainer = recipe_trainer(name, [folder, *recipe_folders(os.environ)])
+    if trainer not in CONFIGS:
+        return f"vsi.trainer is {trainer}, choose one of {', '.join(CONFIGS)}"
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module("verl.trainer.config", version_base=None):
+            compose(CONFIGS[trainer], overrides=[f"+recipe={name}", f"hydra.searchpath=[file://{folder}]"])
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
 
 GIB = 1 << 30
 ENOUGH_SHARED_MEMORY = 1 * GIB
@@ -34,8 +76,8 @@ def clip(decoder: str = "pyav") -> Iterator[Check]:
     """Write a clip of four frames, decode it through the frame store, and compare."""
     import numpy as np
 
+    from verl_vsi.data_adapters.files import encode_mp4
     from verl_vsi.data_adapters.frames import FrameSpec, FrameStore
-    from verl_vsi.data_adapters.mp4 import encode_mp4
 
     grey = [np.full((112, 112, 3), level, np.uint8) for level in (40, 90, 140, 190)]
     spec = FrameSpec("linspace", 4, min_pixels=112 * 112, max_pixels=112 * 112, decoder=decoder)  # pyright: ignore

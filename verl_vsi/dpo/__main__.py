@@ -13,7 +13,7 @@ def main(config: DictConfig) -> None:
     from verl.utils.device import auto_set_device
     from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
 
-    from verl_vsi.dpo.trainer import DPOTrainer
+    from verl_vsi.dpo.dpo_trainer import DPOTrainer
 
     auto_set_device(config)
     initialize_global_process_group()

@@ -8,8 +8,33 @@ weight names, and a provider and a bridge that Megatron-Bridge finds by itself.
 `bridge` need Megatron-Bridge and are imported by nobody but `register`.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from verl_vsi.on_import import on_import
+
 NOT_RUN_ON_A_GPU = (
     "Qwen2-VL on Megatron has been run on CPUs only (megatron-core's local layers, gloo): TransformerEngine, packed "
     "attention on a GPU, more than two ranks and the weight sync to vLLM have not been run yet"
 )
 """What a run on this backend says first, until someone has run benchmarks/megatron_gpu.py."""
+
+ARCHITECTURE = "Qwen2VLForConditionalGeneration"
+"""As `config.json` of the checkpoint names it."""
+
+
+def register() -> None:
+    """Have the bridge registered after the import of `megatron.bridge`, in this process."""
+    on_import("megatron.bridge", add_qwen2_vl)
+
+
+def add_qwen2_vl(megatron_bridge: ModuleType) -> None:
+    """Register the bridge, unless Megatron-Bridge has one of its own.
+
+    Args:
+        megatron_bridge: the imported module `megatron.bridge`.
+    """
+    if ARCHITECTURE not in megatron_bridge.AutoBridge.list_supported_models():
+        import_module("verl_vsi.megatron.bridge")

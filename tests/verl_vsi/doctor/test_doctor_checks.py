@@ -8,10 +8,9 @@ import pytest
 
 from verl_vsi.doctor import examine
 from verl_vsi.doctor.check import Check
-from verl_vsi.doctor.door import entry_points, policy
+from verl_vsi.doctor.entry_points import entry_points, policy
 from verl_vsi.doctor.installed import _against, _requirements, checkout
-from verl_vsi.doctor.machine import clip, shared_memory
-from verl_vsi.doctor.recipes import composes
+from verl_vsi.doctor.machine import clip, composes, shared_memory
 
 packaging = pytest.importorskip("packaging.requirements")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
-from verl_vsi.dpo.reference import identity, load, save
+from verl_vsi.dpo.dpo_trainer import identity, load, save
 
 
 def test_saved_numbers_come_back_for_the_same_run_only(tmp_path: Path) -> None:

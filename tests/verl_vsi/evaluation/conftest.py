@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from verl_vsi.data_adapters.rows import make_row, write_rows
-from verl_vsi.data_adapters.tasks import TASKS, Kind, Question
-from verl_vsi.evaluation.items import Item
+from verl_vsi.data_adapters.schema import TASKS, Kind, Question
+from verl_vsi.evaluation.ask.items import Item
 
 NUMBERS = {
     "object_counting": "4",
@@ -165,10 +165,10 @@ def endpoint() -> Iterator[Callable[[Answer], FakeEndpoint]]:
 @pytest.fixture
 def make_result() -> Callable[..., Any]:
     """A result of two questions of each type; `answers` by task, right where none are given."""
-    from verl_vsi.evaluation.journal import Reply
-    from verl_vsi.evaluation.protocol import protocol
-    from verl_vsi.evaluation.result import ROW_LABEL, make_result
-    from verl_vsi.evaluation.taskset import TASK_SETS
+    from verl_vsi.evaluation.ask.journal import Reply
+    from verl_vsi.evaluation.ask.protocol import protocol
+    from verl_vsi.evaluation.score.result import ROW_LABEL, make_result
+    from verl_vsi.evaluation.score.task_columns import TASK_SETS
 
     def make(
         answers: dict[str, list[str]] | None = None,

@@ -15,8 +15,7 @@ os.environ["VERL_PLATFORM"] = "cpu"
 import torch
 import torch.distributed as dist
 from torch import Tensor
-
-from verl_vsi.megatron.samples import IMAGE, VIDEO, Batch, Shape, hf_model, hf_weights, make_batch
+from vsi_support.megatron_samples import IMAGE, VIDEO, Batch, Shape, hf_model, hf_weights, make_batch
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,13 +25,12 @@ def shims() -> None:
         import verl  # noqa: F401
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def megatron() -> Iterator[None]:
     """Megatron's process groups in this process alone."""
     pytest.importorskip("megatron.core", reason="megatron-core is not installed")
     from megatron.core import parallel_state
-
-    from verl_vsi.megatron.core import without_gpu
+    from vsi_support.megatron_core_model import without_gpu
 
     torch.set_num_threads(1)
     started = not dist.is_initialized()
@@ -46,7 +44,7 @@ def megatron() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def videos() -> Batch:
     """A video; two videos; no vision; an image and a video: all of other lengths and sizes."""
     return make_batch(
@@ -79,14 +77,13 @@ class Pair:
         return self.megatron(batch.input_ids, attention_mask=batch.keep, **batch.vision, **arguments)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_pair(megatron: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
     """A random model in transformers, and in Megatron with its weights."""
 
     def make(shape: Shape, *, spec: Any = None, **overrides: Any) -> Pair:
         from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
-
-        from verl_vsi.megatron.core import core_model, load
+        from vsi_support.megatron_core_model import core_model, load
 
         hf = hf_model(shape)
         weights = hf_weights(hf, tmp_path_factory.mktemp("hf"))

@@ -24,8 +24,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-
-from verl_vsi.megatron.samples import SHAPE_2B, SHAPE_7B, Batch, Shape, hf_model, hf_weights
+from vsi_support.megatron_samples import SHAPE_2B, SHAPE_7B, Batch, Shape, hf_model, hf_weights
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +72,7 @@ def auto_bridge(megatron: None) -> Any:
         pytest.skip("Megatron-Bridge is not installed")
     if not HAS_TRANSFORMER_ENGINE:
         stand_in_for_transformer_engine()
-    from verl_vsi.megatron.register import register
+    from verl_vsi.megatron import register
 
     register()
     from megatron.bridge import AutoBridge
@@ -158,8 +157,8 @@ def test_weights_go_in_and_come_out_bit_by_bit(build: Build, checkpoint: Any) ->
 
 
 def test_megatron_bridge_and_our_table_make_the_same_parameters(build: Build, checkpoint: Any) -> None:
-    from verl_vsi.megatron.convert import to_megatron
-    from verl_vsi.megatron.core import heads
+    from vsi_support.megatron_convert import to_megatron
+    from vsi_support.megatron_core_model import heads
 
     _, model = build()
     _, weights, hf = checkpoint

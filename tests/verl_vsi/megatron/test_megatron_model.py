@@ -9,9 +9,9 @@ from unittest.mock import patch
 import pytest
 import torch
 from torch import Tensor
+from vsi_support.megatron_samples import IMAGE, VIDEO, Batch, make_batch
 
-from verl_vsi.megatron import model as model_module
-from verl_vsi.megatron.samples import IMAGE, VIDEO, Batch, make_batch
+from verl_vsi.megatron import qwen2_vl as model_module
 
 TOLERANCE = 1e-5
 
@@ -33,8 +33,8 @@ def test_logits_are_transformers(pair: Any, videos: Batch) -> None:
 
 
 def test_gradients_are_transformers(pair: Any, videos: Batch) -> None:
-    from verl_vsi.megatron.convert import to_huggingface
-    from verl_vsi.megatron.core import heads
+    from vsi_support.megatron_convert import to_huggingface
+    from vsi_support.megatron_core_model import heads
 
     for model in (pair.hf, pair.megatron):
         model.zero_grad()
@@ -154,7 +154,7 @@ def part(name: str) -> str:
     ("setting", "says"), [({"context_parallel_size": 2}, "context"), ({"apply_rope_fusion": True}, "fused kernel")]
 )
 def test_what_the_model_cannot_do_is_refused(pair: Any, setting: dict[str, Any], says: str) -> None:
-    from verl_vsi.megatron.model import Qwen2VLModel
+    from verl_vsi.megatron.qwen2_vl import Qwen2VLModel
 
     config = replace(pair.megatron.config)
     for name, value in setting.items():
@@ -171,7 +171,7 @@ def test_an_image_and_a_video_are_told_apart(pair: Any) -> None:
 
 
 def test_rotary_frequencies_stay_float32_in_a_bfloat16_model(pair: Any) -> None:
-    from verl_vsi.megatron.vision import vision_tower
+    from verl_vsi.megatron.inputs import vision_tower
 
     tower = vision_tower(pair.hf.config.vision_config, torch.float32).bfloat16()
     exact = pair.hf.model.visual.rotary_pos_emb.inv_freq

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-
-from verl_vsi.megatron.samples import Batch, Shape
+from vsi_support.megatron_samples import Batch, Shape
 
 RANK = """
 import sys
@@ -24,7 +23,7 @@ except ImportError:
 from megatron.core import parallel_state
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer.torch_norm import WrappedTorchNorm
-from verl_vsi.megatron.core import core_model, load, without_gpu
+from vsi_support.megatron_core_model import core_model, load, without_gpu
 # torch's norm works on half a sequence as on a whole one, and megatron-core refuses it only because it does not add up
 # the halves' gradients (the test leaves these out)
 norm = WrappedTorchNorm.__new__
@@ -68,7 +67,7 @@ def job(make_pair: Any, videos: Batch, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.mark.parametrize("sequence_parallel", [False, True], ids=["tensor parallel", "and sequence parallel"])
 def test_two_ranks_have_the_logits_and_gradients_of_one(job: Any, sequence_parallel: bool) -> None:
-    from verl_vsi.megatron.core import shard
+    from vsi_support.megatron_core_model import shard
 
     folder, pair, one = job
     command = [sys.executable, "-W", "ignore", "-c", RANK]

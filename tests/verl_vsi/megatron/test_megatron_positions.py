@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from vsi_support.megatron_samples import END, IMAGE, START, VIDEO, Item, make_batch
 
 from verl_vsi.megatron.positions import VisionTokens, mrope_positions
-from verl_vsi.megatron.samples import END, IMAGE, START, VIDEO, Item, make_batch
 
 TOKENS = VisionTokens(IMAGE, VIDEO, 2)
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from vsi_support.megatron_samples import PAD, Batch, Shape
 
-from verl_vsi.megatron.packing import packing
-from verl_vsi.megatron.samples import PAD, Batch, Shape
+from verl_vsi.megatron.inputs import packing
 
 pytest.importorskip("verl", reason="verl is not installed")
 TOLERANCE = 1e-5
@@ -111,10 +111,10 @@ def test_packed_rows_with_positions_from_zero_differ(pair: Any, videos: Batch, n
     """Control: positions of the packed row, not of each row's frames."""
     from unittest.mock import patch
 
-    from verl_vsi.megatron import model
+    from verl_vsi.megatron import qwen2_vl
 
     flat = lambda input_ids, *_: torch.arange(input_ids.shape[1]).expand(3, *input_ids.shape)  # noqa: E731
-    with patch.object(model, "mrope_positions", flat):
+    with patch.object(qwen2_vl, "mrope_positions", flat):
         ours = verl_logits(pair, nested, videos.vision, "thd")
     with torch.no_grad():
         theirs = pair.hf_logits(videos)

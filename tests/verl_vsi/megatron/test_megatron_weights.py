@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from vsi_support.megatron_convert import Heads, to_huggingface, to_megatron
+from vsi_support.megatron_samples import SHAPE_2B, SHAPE_7B, Shape
 
 from verl_vsi.megatron import weights as table
-from verl_vsi.megatron.convert import Heads, to_huggingface, to_megatron
-from verl_vsi.megatron.samples import SHAPE_2B, SHAPE_7B, Shape
 
 # Qwen/Qwen2-VL-2B-Instruct and -7B-Instruct: tensors in their model.safetensors.index.json.
 # 28 layers of 12, embedding, norm; 32 blocks of 12, patch embedding, merger of 6; 7B has an output layer besides
@@ -92,7 +92,7 @@ def test_an_output_layer_is_missed_only_where_it_is_not_tied() -> None:
     ids=["tower", "query, key and value", "norm fused into the feed-forward", "norm fused into attention"],
 )
 def test_a_row_is_found_by_the_megatron_name(name: str, kind: table.Kind, huggingface: tuple[str, ...]) -> None:
-    assert table.find(name) == table.Row(kind, name, huggingface)
+    assert table.find(name) == table.WeightMapping(kind, name, huggingface)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""Decoder ``torchcodec``: seeks where that is exact. It needs the build that matches the installed torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from verl_vsi.data_adapters.frames.info import Clip, FrameError
+from verl_vsi.data_adapters.frames.spec import Image
+
+if TYPE_CHECKING:
+    from verl_vsi.data_adapters.frames.decoders import Deadline
+
+
+def probe(video: Path) -> Clip:
+    """Frames, rate and size as torchcodec reads them."""
+    with _open(video) as opened:
+        meta = opened.metadata
+        if not (meta.num_frames and meta.average_fps):
+            raise FrameError(video, f"its video stream is empty ({meta.num_frames} frames)")
+        return Clip(meta.num_frames, float(meta.average_fps), meta.height, meta.width)
+
+
+def pick(video: Path, indices: tuple[int, ...], deadline: Deadline) -> Iterator[Image]:
+    """The frames at `indices`; torchcodec's ``exact`` seek mode scans the file first."""
+    with _open(video) as opened:
+        for index in indices:
+            deadline.check(video)
+            yield opened[index].numpy()
+
+
+@contextmanager
+def _open(video: Path) -> Iterator[Any]:
+    try:
+        yield _decoder_class()(str(video), dimension_order="NHWC", seek_mode="exact")
+    except (RuntimeError, ValueError, IndexError) as error:
+        if isinstance(error, FrameError):
+            raise
+        raise FrameError(video, f"torchcodec can't read it ({error})") from error
+
+
+def _decoder_class() -> Any:
+    try:
+        from torchcodec.decoders import VideoDecoder  # pyright: ignore
+    except (ImportError, OSError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ImportError(
+            f"vsi.frames.decoder=torchcodec: torchcodec does not load here ({first}); install the build that matches "
+            "torch and FFmpeg, or set vsi.frames.decoder=pyav"
+        ) from error
+    return VideoDecoder

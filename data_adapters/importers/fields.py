@@ -1,0 +1,140 @@
+"""Where a foreign record keeps question, answer, options, task, scene and video."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from verl_vsi.data_adapters.importers.records import Record
+
+Mapping = dict[str, str]
+"""Our field -> their column, where the user says so."""
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "question": ("question", "problem", "query", "instruction", "prompt"),
+    "answer": ("answer", "solution", "ground_truth", "gt_answer", "gt", "label", "response", "output"),
+    "options": ("options", "choices"),
+    "task": ("question_type", "task", "task_type", "problem_type", "type", "category"),
+    "scene": ("scene_id", "scene_name", "scene", "scan_id", "scan", "video_id"),
+    "video": ("video", "videos", "video_path", "video_file", "path", "frames", "images", "image"),
+    "dataset": ("dataset", "data_source", "source"),
+}
+"""Our fields and the columns they are known by, most telling first."""
+
+SCAN = re.compile(r"scene\d{4}_\d{2}")
+"""How ScanNet names its scans."""
+
+TALKS = ("conversations", "messages", "prompt")
+"""Columns that hold a list of turns, as LLaVA's (``from``, ``value``) or OpenAI's (``role``, ``content``)."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one record; None where it has no such field."""
+
+    question: str | None
+    answer: str | None
+    options: tuple[str, ...]
+    task: str | None
+    scene: str | None
+    video: str | None
+    dataset: str | None
+
+
+def find(record: Record, mapping: Mapping) -> Found:
+    """Look up every field: the user's column first, then known names, then turns of a conversation."""
+    talk = _talk(record)
+    return Found(
+        question=_text(_value(record, "question", mapping)) or talk.get("user"),
+        answer=_text(_value(record, "answer", mapping)) or talk.get("assistant"),
+        options=_options(_value(record, "options", mapping)),
+        task=_text(_value(record, "task", mapping)),
+        scene=_text(_value(record, "scene", mapping)) or _scan_anywhere(record),
+        video=_first(_value(record, "video", mapping)),
+        dataset=_text(_value(record, "dataset", mapping)),
+    )
+
+
+def parse_mapping(pairs: Sequence[str]) -> Mapping:
+    """``["question=Q", "answer=A"]`` as a mapping.
+
+    Raises:
+        ValueError: not of that form, or a field that we do not know.
+    """
+    mapping: Mapping = {}
+    for pair in pairs:
+        field, _, column = pair.partition("=")
+        if field not in FIELDS or not column:
+            raise ValueError(f"--map {pair}: expected FIELD=COLUMN with FIELD one of {', '.join(FIELDS)}")
+        mapping[field] = column
+    return mapping
+
+
+def describe(record: Record) -> str:
+    """Columns and one row, for the error of a file that was not recognised."""
+    row = json.dumps(record, default=str)
+    return (
+        f"columns: {', '.join(record)}\none row: {row[:400]}{'…' if len(row) > 400 else ''}\n"
+        "say which is which with --map question=COLUMN --map answer=COLUMN "
+        f"(fields: {', '.join(FIELDS)})"
+    )
+
+
+def _value(record: Record, field: str, mapping: Mapping) -> Any:
+    if field in mapping:
+        return record.get(mapping[field])
+    return next((record[name] for name in FIELDS[field] if record.get(name) is not None), None)
+
+
+def _scan_anywhere(record: Record) -> str | None:
+    """A ScanNet scan named in any text of the record, e.g. in its id."""
+    matches = (SCAN.search(value) for value in record.values() if isinstance(value, str))
+    return next((match.group() for match in matches if match), None)
+
+
+def _text(value: Any) -> str | None:
+    """Text or a number as text; None for anything else, e.g. a list of turns."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return str(value).strip() or None
+
+
+def _first(value: Any) -> str | None:
+    """A path, or the first of a list of paths, or the path in a ``{"video": path}``."""
+    if isinstance(value, list) and value:
+        return _first(value[0])
+    if isinstance(value, dict):
+        return _first(next((value[k] for k in ("video", "path", "image") if value.get(k)), None))
+    return _text(value)
+
+
+def _options(value: Any) -> tuple[str, ...]:
+    """Options as ``A. chair``, whether they come with letters or without, as a list or by letter."""
+    if isinstance(value, dict):
+        value = [f"{letter}. {text}" for letter, text in value.items() if text is not None]
+    if not isinstance(value, list):
+        return ()
+    texts = [str(v).strip() for v in value]
+    if all(re.match(r"\(?[A-Z][.):]", text) for text in texts):
+        return tuple(f"{text.lstrip('(')[0]}. {re.sub(r'^[(]?[A-Z][.):]+ *', '', text)}" for text in texts)
+    return tuple(f"{chr(65 + i)}. {text}" for i, text in enumerate(texts))
+
+
+def _talk(record: Record) -> dict[str, str]:
+    """The first thing said by the user and by the assistant."""
+    turns = next((record[c] for c in TALKS if isinstance(record.get(c), list)), [])
+    said: dict[str, str] = {}
+    for turn in turns if all(isinstance(turn, dict) for turn in turns) else []:
+        role = {"human": "user", "gpt": "assistant"}.get(speaker := str(turn.get("role") or turn.get("from")), speaker)
+        said.setdefault(role, _content(turn.get("content", turn.get("value"))))
+    return {role: text for role, text in said.items() if text}
+
+
+def _content(content: Any) -> str:
+    """The text of a turn, whose content may be a list of typed parts."""
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text") or "") for part in content if isinstance(part, dict)).strip()
+    return "" if content is None else str(content).strip()

@@ -1,6 +1,0 @@
-"""Ready-made question files of others, recognised by their content, as rows."""
-
-from verl_vsi.data_adapters.imports.convert import import_rows
-from verl_vsi.data_adapters.imports.fields import FIELDS, Mapping, parse_mapping
-
-__all__ = ["FIELDS", "Mapping", "import_rows", "parse_mapping"]

@@ -1,8 +1,0 @@
-"""Rendered rooms: box-furnished scenes with exact 3D truth, a walking camera, real mp4 files. No download."""
-
-from verl_vsi.data_adapters.rooms.draw import draw, labels, make_room
-from verl_vsi.data_adapters.rooms.layout import CATEGORIES, Room
-from verl_vsi.data_adapters.rooms.render import FRAMES, RATE, SIDE, render
-from verl_vsi.data_adapters.rooms.split import render_split
-
-__all__ = ["CATEGORIES", "FRAMES", "RATE", "SIDE", "Room", "draw", "labels", "make_room", "render", "render_split"]

@@ -1,0 +1,136 @@
+"""A split of rendered rooms on disk: mp4 files and one line a scene, made in parallel and resumable."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from verl_vsi.data_adapters.files import encode_mp4, write_bytes
+from verl_vsi.data_adapters.scene_files import read_scenes, to_record
+from verl_vsi.data_adapters.schema import Scene
+from verl_vsi.data_adapters.synthetic_rooms.layout import NAMES, Room, layout
+from verl_vsi.data_adapters.synthetic_rooms.render import FRAMES, RATE, render
+from verl_vsi.data_adapters.work import Line, Worklog, in_processes
+
+# MERGED A room by its number: laid out, drawn, and drawn again until every object can be seen.
+
+
+LEAST_PIXELS = 12
+"""An object counts as seen in a frame that shows this many pixels of it."""
+
+TOKEN_SIDE, TOKEN_FRAMES = 28, 2
+"""What one merged Qwen2-VL video token covers: 2 frames of 2 x 2 patches of 14 pixels."""
+
+
+class Drawn(NamedTuple):
+    """A room with its frames, uint8 (4, 112, 112, 3), and object ids, int16 (4, 112, 112)."""
+
+    room: Room
+    frames: NDArray[np.uint8]
+    ids: NDArray[np.int16]
+
+
+def room_name(seed: int, index: int) -> str:
+    """What a room is called: ``room_<seed>_<index>``."""
+    return f"room_{seed}_{index:06d}"
+
+
+def draw(seed: int, index: int) -> Drawn:
+    """Room `index` of the family `seed`; the same on every machine and in any order. Seeds never share a room."""
+    rng = np.random.default_rng([seed, index])
+    while True:
+        room = layout(rng, room_name(seed, index))
+        frames, ids = render(room)
+        pixels = _pixels(room, ids)
+        if (pixels.max(0) >= LEAST_PIXELS).all():
+            return Drawn(replace(room, first_seen=_first_seen(room, pixels)), frames, ids)
+
+
+def make_room(seed: int, index: int) -> Room:
+    """Room `index` of the family `seed`, without its pictures."""
+    return draw(seed, index).room
+
+
+def labels(room: Room, ids: NDArray[np.int16], least: int = 8) -> NDArray[np.bool_]:
+    """Which categories each video token shows, (32, 12): tokens in time, row, column order, categories as in `NAMES`.
+
+    Args:
+        room: the room that `ids` belongs to.
+        ids: int16 (4, 112, 112) from `render`.
+        least: pixels of a category that make it present in a token.
+    """
+    shown = np.where(ids >= 0, room.categories[ids], -1)
+    side = ids.shape[1] // TOKEN_SIDE
+    blocks = shown.reshape(FRAMES // TOKEN_FRAMES, TOKEN_FRAMES, side, TOKEN_SIDE, side, TOKEN_SIDE)
+    tokens = blocks.transpose(0, 2, 4, 1, 3, 5).reshape(-1, TOKEN_FRAMES * TOKEN_SIDE**2)
+    return np.stack([(tokens == c).sum(1) >= least for c in range(len(NAMES))], axis=1)
+
+
+def _pixels(room: Room, ids: NDArray[np.int16]) -> NDArray[np.int64]:
+    """(frames, objects) pixels that show each object."""
+    n = len(room.categories)
+    return np.stack([np.bincount(frame[frame >= 0], minlength=n) for frame in ids])
+
+
+def _first_seen(room: Room, pixels: NDArray[np.int64]) -> dict[str, float]:
+    first = (pixels >= LEAST_PIXELS).argmax(0) / RATE
+    seen = sorted(zip(first, room.categories, strict=True))
+    return {NAMES[c]: float(t) for t, c in reversed(seen)}
+
+
+RENDERER = "rooms-1"
+"""Raise this when rooms change: files of another renderer are made again."""
+
+CHUNK = 16  # rooms that one process takes at a time
+
+
+def scenes_file(root: str | Path, split: str) -> Path:
+    """``<root>/rooms/<split>.scenes.jsonl``."""
+    return Path(root) / "rooms" / f"{split}.scenes.jsonl"
+
+
+def render_split(
+    root: str | Path, split: str, count: int, seed: int, *, workers: int = 2, quiet: bool = False
+) -> tuple[Scene, ...]:
+    """Render `count` rooms of the family `seed` under `root`; rooms that are there already are kept.
+
+    Give every split its own seed: rooms of different seeds are different. Writes ``rooms/<name>.mp4`` and, once all
+    are done, ``rooms/<split>.scenes.jsonl``; an interrupted call goes on where it was.
+
+    Returns:
+        the scenes in order.
+    """
+    names = [room_name(seed, index) for index in range(count)]
+    with Worklog(scenes_file(root, split), partial(_still_good, Path(root))) as journal:
+        todo = [index for index, name in enumerate(names) if name not in journal.lines]
+        made = in_processes(partial(_make, Path(root), seed), todo, workers, CHUNK)
+        for line in track(made, f"rooms, {split}", len(todo), disable=quiet or not todo):
+            journal.add(line)
+        journal.finish(names)
+    return tuple(read_scenes(journal.path))
+
+
+def _make(root: Path, seed: int, index: int) -> Line:
+    """Draw one room, write its video, and return its line: the scene, and how the video is known again."""
+    drawn = draw(seed, index)
+    scene = drawn.room.scene
+    content = encode_mp4(drawn.frames, RATE)
+    write_bytes(root / scene.video, content)
+    return to_record(scene) | {"renderer": RENDERER, "sha256": _digest(content)}
+
+
+def _still_good(root: Path, line: Line) -> bool:
+    """Whether a former run's room has today's renderer and its video unchanged."""
+    video = root / line["video"]
+    return line.get("renderer") == RENDERER and video.is_file() and _digest(video.read_bytes()) == line["sha256"]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,106 @@
+"""Long work that goes on where it was: JSON lines appended as things are done, put in order at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO, TypeVar
+
+from verl_vsi.data_adapters.files import write_text
+
+# MERGED The same work on many things, in processes, in order.
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_processes(work: Callable[[T], R], things: Sequence[T], workers: int, chunk: int = 1) -> Iterator[R]:
+    """``map(work, things)`` in `workers` fresh processes; here where there is too little to share.
+
+    Args:
+        work: a function that pickles.
+        things: what to work on; results come in this order.
+        workers: processes; 1 works in this one.
+        chunk: things that a process takes at a time.
+    """
+    if workers <= 1 or len(things) <= chunk:
+        yield from map(work, things)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+        try:
+            yield from pool.map(work, things, chunksize=chunk)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever: end it."""
+    parent = parent_process()
+    assert parent is not None, "only workers end with their parent"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+Line = dict[str, Any]
+"""A JSON object with an ``id``."""
+
+
+class Worklog:
+    """Lines of finished work in ``<path>.part``, until `finish` writes `path` itself.
+
+    Args:
+        path: the file that is there only when all is done.
+        still_good: whether a former run's line may be kept; a line cut short by a kill never is.
+    """
+
+    def __init__(self, path: Path, still_good: Callable[[Line], bool]) -> None:
+        """Read what former runs left."""
+        self.path, self.part = path, path.with_suffix(".part")
+        self.lines = {line["id"]: line for file in (path, self.part) for line in _lines(file) if still_good(line)}
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Worklog:
+        """Start the part file afresh from what is kept."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.part, "".join(json.dumps(line) + "\n" for line in self.lines.values()))
+        self._file = self.part.open("a", encoding="utf-8")
+        return self
+
+    def add(self, line: Line) -> None:
+        """Note one thing as done; it survives a kill from here on."""
+        assert self._file is not None, "add lines inside the with block"
+        self.lines[line["id"]] = line
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def finish(self, ids: Sequence[str]) -> None:
+        """Write the lines of `ids`, in that order, as the final file."""
+        write_text(self.path, "".join(json.dumps(self.lines[i]) + "\n" for i in ids))
+        self.part.unlink(missing_ok=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the part file; it stays."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _lines(path: Path) -> list[Line]:
+    lines: list[Line] = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue  # cut short
+    return lines

@@ -1,0 +1,267 @@
+"""Question files of others: recognised by content, or refused with what to do; nothing lost without a word."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from verl_vsi.data_adapters.importers import import_rows, parse_mapping
+from verl_vsi.data_adapters.importers.convert import clean_answer, clean_question
+from verl_vsi.data_adapters.rows import read_rows
+from verl_vsi.data_adapters.scannet import Rejected
+from verl_vsi.data_adapters.vsi100k import write_outcome
+
+SIZE = (
+    "What is the length of the longest dimension (length,width, or height) of the coffee table, "
+    "measured in centimeters?"
+)
+DISTANCE = "What is the distance between the shower and the kitchen counter (in meters)?"
+COUNT = "How many trash can(s)in the room?"
+NEAR = "Which of these objects (sink, pillow, bed, guitar)is the closest to the bicycle?"
+SIDE = "If I am standing by the shelf and facing the shower is the bicycle to the left or the right of the shower?"
+TRAIN = "scene0191_00"
+VAL, BENCHMARK = "scene0011_00", "scene0025_01"
+
+
+def _write(path: Path, records: list[Any]) -> Path:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(records), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(r) + "\n" for r in records))
+    else:
+        path.write_text(json.dumps(records, indent=1))
+    return path
+
+
+def _import(path: Path, **settings) -> tuple[list[dict[str, Any]], list[Rejected]]:
+    items = list(import_rows(path, **settings))
+    return [i for i in items if not isinstance(i, Rejected)], [i for i in items if isinstance(i, Rejected)]
+
+
+SHAPES = {
+    "question and answer columns": {"scene_id": TRAIN, "question": COUNT, "answer": "3"},
+    "a number as answer": {"scene_id": TRAIN, "question": COUNT, "answer": 3},
+    "VSI-Bench's own columns": {
+        "scene_name": TRAIN,
+        "question_type": "object_counting",
+        "question": COUNT,
+        "ground_truth": "3",
+    },
+    "R1-V's problem and solution": {
+        "problem": COUNT,
+        "solution": "<answer> 3 </answer>",
+        "video": f"/data/{TRAIN}.mp4",
+    },
+    "LLaVA's conversations": {
+        "id": 7,
+        "video": f"scannet/{TRAIN}.mp4",
+        "conversations": [{"from": "human", "value": f"<video>\n{COUNT}"}, {"from": "gpt", "value": "3"}],
+    },
+    "messages": {
+        "messages": [{"role": "user", "content": f"<video>{COUNT}"}, {"role": "assistant", "content": "3"}],
+        "videos": [f"videos/{TRAIN}.mp4"],
+    },
+    "messages of typed parts": {
+        "messages": [
+            {"role": "system", "content": "You are helpful."},
+            {"role": "user", "content": [{"type": "video", "text": None}, {"type": "text", "text": COUNT}]},
+            {"role": "assistant", "content": [{"type": "text", "text": "3"}]},
+        ],
+        "video": f"{TRAIN}.mp4",
+    },
+    "a list of frames": {
+        "question": COUNT,
+        "answer": "3",
+        "images": [f"scans/{TRAIN}/color/{i}.jpg" for i in range(3)],
+    },
+    "a scene that only the id names": {"id": f"{TRAIN}_count_4", "question": COUNT, "answer": "3"},
+    "a mode's prompt at the end": {
+        "scene": TRAIN,
+        "question": f"{COUNT}\nPlease provide the short answer with one or two words or a number.",
+        "answer": "3",
+    },
+}
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("record", SHAPES.values(), ids=SHAPES.keys())
+def test_every_common_shape_gives_the_same_row(tmp_path: Path, record, suffix: str):
+    if suffix == ".parquet" and "messages" in record and isinstance(record["messages"][-1]["content"], list):
+        record = record | {"messages": record["messages"][1:]}  # a column has one type
+    (row,), rejected = _import(_write(tmp_path / f"a{suffix}", [record]))
+    assert rejected == []
+    assert row["data_source"] == "vsi100k/object_counting"
+    assert row["prompt"] == [{"role": "user", "content": f"<video>{COUNT}"}]
+    assert row["videos"] == [f"scannet/{TRAIN}.mp4"]
+    assert row["reward_model"]["ground_truth"] == "3"
+    assert (row["extra_info"]["scene_id"], row["extra_info"]["dataset"]) == (TRAIN, "scannet")
+
+
+@pytest.mark.parametrize("wrapped", [{"data": None}, {"version": 1, "questions": None}])
+def test_a_json_object_around_the_list_is_opened(tmp_path: Path, wrapped: dict):
+    records = [{"scene": TRAIN, "question": COUNT, "answer": "3"}]
+    (tmp_path / "a.json").write_text(json.dumps({k: v or records for k, v in wrapped.items()}, indent=2))
+    assert len(_import(tmp_path / "a.json")[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "task", "kind"),
+    [
+        (COUNT, "3", "object_counting", "number"),
+        (DISTANCE, "6.1", "object_abs_distance", "number"),
+        (NEAR, "sink", "object_rel_distance", "word"),
+        (SIDE, "left", "object_rel_direction_easy", "word"),
+        (SIZE, "113", "object_size_estimation", "number"),
+        ("What is the size of this room (in square meters)?", "47.9", "room_size_estimation", "number"),
+    ],
+)
+def test_the_paper_s_six_tasks_are_told_by_their_words(tmp_path: Path, question, answer, task, kind):
+    (row,), _ = _import(_write(tmp_path / "a.json", [{"scene": TRAIN, "question": question, "answer": answer}]))
+    info = row["extra_info"]
+    assert (info["task"], info["kind"], info["question"]) == (task, kind, question)
+    assert row["reward_model"]["ground_truth"] == answer
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "question", "kind", "truth", "kept"),
+    [
+        (["A. sink", "B. bed"], "B", "Which?", "choice", "B", ["A. sink", "B. bed"]),
+        (["sink", "bed"], "bed", "Which?", "choice", "B", ["A. sink", "B. bed"]),  # text to letter
+        (["(A) sink", "(B) bed"], "(b) bed", "Which?", "choice", None, None),  # another hand's form of the answer
+        ({"A": "sink", "B": "bed"}, "a", "Which?", "choice", "A", ["A. sink", "B. bed"]),
+        (["sink", "pillow", "bed", "guitar"], "sink", NEAR, "word", "sink", []),  # they stand in the question
+    ],
+)
+def test_options_come_lettered_and_the_answer_is_a_letter(tmp_path: Path, options, answer, question, kind, truth, kept):
+    record = {"scene": TRAIN, "question": question, "options": options, "answer": answer, "task": "object_rel_distance"}
+    rows, rejected = _import(_write(tmp_path / "a.json", [record]))
+    if truth is None:
+        assert "is none of the options" in rejected[0].reason
+        return
+    assert (rows[0]["extra_info"]["kind"], rows[0]["reward_model"]["ground_truth"]) == (kind, truth)
+    assert rows[0]["extra_info"]["options"] == kept
+
+
+@pytest.mark.parametrize(
+    ("record", "reason", "detail"),
+    [
+        ({"answer": ""}, "no answer", COUNT),
+        ({"answer": None}, "no answer", COUNT),
+        ({"question": ""}, "no question", ""),
+        ({"answer": "three"}, "is not a number", "'three' is not a number"),
+        ({"answer": "nan"}, "is not a number", "nan"),
+        ({"scene": None}, "no scene", "--map scene=COLUMN"),
+        ({"question": "What is love?"}, "task not recognised", "--map task=COLUMN"),
+        ({"scene": None, "video": "../../etc/a.mp4"}, "leaves the data root", "../../etc/a.mp4"),
+        ({"scene": VAL}, "ScanNet val scan", VAL),
+        ({"scene": BENCHMARK}, "scene of VSI-Bench", BENCHMARK),
+        ({"scene": None, "video": f"my/copy/of/{BENCHMARK}_color.mp4"}, "scene of VSI-Bench", BENCHMARK),
+        ({"scene": "41069025"}, "scene of VSI-Bench", "41069025"),  # ARKitScenes
+        ({"scene": "09c1414f1b"}, "scene of VSI-Bench", "09c1414f1b"),  # ScanNet++
+    ],
+)
+def test_a_bad_record_is_rejected_with_row_and_reason(tmp_path: Path, record, reason: str, detail: str):
+    good = {"scene": TRAIN, "video": None, "question": COUNT, "answer": "3"}
+    rows, (bad,) = _import(_write(tmp_path / "a.jsonl", [good, good | record, good]))
+    assert len(rows) == 2
+    assert (bad.where, bad.reason) == (f"{tmp_path / 'a.jsonl'}, row 2", reason)
+    assert detail in bad.detail
+
+
+def test_the_paper_s_set_comes_in_whole_when_asked_for(tmp_path: Path):
+    records = [{"scene": s, "question": COUNT, "answer": "3"} for s in (TRAIN, VAL, BENCHMARK)]
+    assert len(_import(_write(tmp_path / "a.json", records), published=True)[0]) == 3
+
+
+def test_rejected_rows_lie_beside_the_output_and_are_summed_up(tmp_path: Path):
+    records = [
+        {"scene": s, "question": COUNT, "answer": a} for s, a in ((TRAIN, "3"), (TRAIN, ""), (VAL, "1"), (VAL, "2"))
+    ]
+    items = import_rows(_write(tmp_path / "a.json", records))
+    outcome = write_outcome(tmp_path / "out.parquet", items, {"source": "a.json"})
+    assert outcome.reasons == {"ScanNet val scan": 2, "no answer": 1}
+    assert outcome.rejected is not None
+    assert outcome.rejected == tmp_path / "out.rejected.jsonl"
+    listed = [json.loads(line) for line in outcome.rejected.read_text().splitlines()]
+    assert [line["where"].rsplit(", ", 1)[1] for line in listed] == ["row 2", "row 3", "row 4"]
+    assert len(read_rows(outcome.path)) == 1
+    write_outcome(tmp_path / "out.parquet", import_rows(_write(tmp_path / "a.json", records[:1])), {})
+    assert not outcome.rejected.exists()  # a clean build leaves no old list behind
+
+
+def test_where_nothing_is_left_the_list_says_why(tmp_path: Path):
+    path = _write(tmp_path / "a.json", [{"scene": VAL, "question": COUNT, "answer": "3"}])
+    with pytest.raises(ValueError, match="no rows to write"):
+        write_outcome(tmp_path / "out.parquet", import_rows(path), {})
+    assert "ScanNet val scan" in (tmp_path / "out.rejected.jsonl").read_text()
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_an_unknown_shape_shows_columns_a_row_and_the_option_to_set(tmp_path: Path):
+    path = _write(tmp_path / "a.json", [{"Frage": COUNT, "Antwort": "3", "Raum": TRAIN}])
+    with pytest.raises(ValueError, match="cannot tell which column holds the question") as error:
+        _import(path)
+    message = str(error.value)
+    assert "columns: Frage, Antwort, Raum" in message
+    assert f'"Frage": "{COUNT}"' in message
+    assert "--map question=COLUMN" in message
+    mapping = parse_mapping(["question=Frage", "answer=Antwort", "scene=Raum"])
+    assert len(_import(path, mapping=mapping)[0]) == 1
+    with pytest.raises(ValueError, match=r"no column 'frage'\ncolumns: Frage"):
+        _import(path, mapping=parse_mapping(["question=frage"]))
+
+
+@pytest.mark.parametrize("pair", ["question", "question=", "fragen=Frage"])
+def test_a_wrong_mapping_is_refused(pair: str):
+    with pytest.raises(ValueError, match=f"--map {pair}: expected FIELD=COLUMN with FIELD one of question"):
+        parse_mapping([pair])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty"),
+        ("[]", "the file has no rows"),
+        ("[1, 2]", "expected a list of records"),
+        ("hello", "neither parquet, JSON nor JSONL"),
+        ('{"question": "a", "answer": "b"}\n{"quest', "line 2: not JSON|neither parquet"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: str, message: str):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        _import(tmp_path / "a.json")
+
+
+def test_an_empty_parquet_and_a_missing_file_are_named(tmp_path: Path):
+    pq.write_table(pa.table({"question": pa.array([], pa.string())}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: the file has no rows"):
+        _import(tmp_path / "a.parquet")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        _import(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("<video>\nHow many?", "How many?"),
+        ("<image><image>How many?", "How many?"),
+        ("How many?\nPlease answer the question using a single word or phrase.", "How many?"),
+        ("How many? Please think step by step and enclose your thinking process in <think> tags.", "How many?"),
+        ("Please how many?", "Please how many?"),  # not a mode's prompt
+    ],
+)
+def test_questions_lose_marks_and_prompts(text: str, clean: str):
+    assert clean_question(text) == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"), [("3", "3"), ("<answer> 3 </answer>", "3"), ("left.", "left"), ("6.1", "6.1")]
+)
+def test_answers_lose_tags_and_a_full_stop(text: str, clean: str):
+    assert clean_answer(text) == clean

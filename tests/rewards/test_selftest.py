@@ -1,0 +1,59 @@
+"""The golden check passes what works, and names what doesn't."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from verl_vsi.rewards.answers import EXTRACTIONS
+from verl_vsi.rewards.formats import FORMATS
+from verl_vsi.rewards.metrics import NUMERIC
+from verl_vsi.rewards.selftest import KNOWN_ANSWERS, MODE_TAGS, check
+from verl_vsi.rewards.terms import TERMS, Response, term
+
+
+def test_there_are_eight() -> None:
+    assert len(KNOWN_ANSWERS) == 8
+
+
+@pytest.mark.parametrize(("numeric", "format_", "mode"), list(itertools.product(NUMERIC, FORMATS, MODE_TAGS)))
+def test_every_sound_choice_passes(numeric: str, format_: str, mode: str) -> None:
+    assert check({"numeric": numeric, "format": format_, "tag": MODE_TAGS[mode]}, mode) == []
+
+
+@pytest.mark.parametrize("extraction", EXTRACTIONS)
+def test_every_extraction_passes_in_vanilla_mode(extraction: str) -> None:
+    assert check({"extraction": extraction}, "vanilla") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode", "message"),
+    [
+        ({"extraction": "official", "tag": "think"}, "think", "parse_failure is 1.0, expected 0.0"),  # can't read tags
+        ({"tag": None}, "think", "mode think writes tag think, but the reward looks for None"),
+        ({"tag": "think"}, "observe", "mode observe writes tag observe, but the reward looks for think"),
+        ({"terms": {"speed": 1.0}}, None, "reward term 'speed' is unknown"),
+        ({"modules": ["no_such_module"]}, None, "No module named 'no_such_module'"),
+        ({"numerics": "mra"}, None, "numerics"),
+    ],
+)
+def test_what_would_train_to_nothing_is_named(settings: dict[str, Any], mode: str | None, message: str) -> None:
+    assert message in "\n".join(check(settings, mode))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(7.0, "outside [0, 1]"), (float("nan"), "outside"), ("?", "ValueError")]
+)
+def test_a_broken_term_is_named(value: Any, message: str) -> None:
+    @term("broken")
+    def broken(response: Response) -> float:
+        return float(value)
+
+    try:
+        failures = check({"terms": {"accuracy": 1.0, "broken": 1.0}})
+    finally:
+        del TERMS["broken"]
+    assert len(failures) == len(KNOWN_ANSWERS)
+    assert all(message in failure for failure in failures)

@@ -1,0 +1,163 @@
+"""Random batches of the form in which verl's trainer hands them to an engine: for tests and benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+VISION_START, VISION_END, IMAGE, VIDEO, EOS = 100, 101, 102, 103, 104
+WORDS = 100
+"""Ids below this one are words."""
+VOCABULARY = 128
+CHANNELS = 3 * 2 * 14 * 14
+"""Numbers in a patch: colours, frames, height, width."""
+
+_JAGGED = (
+    "input_ids",
+    "prompts",
+    "responses",
+    "loss_mask",
+    "response_mask",
+    "advantages",
+    "old_log_probs",
+    "ref_log_prob",
+)
+
+
+@dataclass(frozen=True)
+class SampleQuestion:
+    """One prompt and its n answers."""
+
+    answers: Sequence[int]
+    """Tokens of each answer."""
+    text: int = 12
+    """Tokens of text, the same for the same seed."""
+    text_seed: int = 0
+    grids: Sequence[tuple[int, int, int]] = ((2, 4, 4),)
+    """Patches of each video: time, height, width."""
+    kind: str = "video"
+    seed: int = 0
+    """Of the pixels."""
+    uid: str = ""
+    """Filled in where it is empty."""
+
+
+def _positions(grids: Sequence[tuple[int, int, int]], text: int, answer: int) -> torch.Tensor:
+    """(4, L): text positions, then Qwen2-VL's rotary positions for [start, tokens, end] a video, then text."""
+    parts, at = [], 0
+    for t, h, w in grids:
+        parts.append(torch.full((3, 1), at))
+        cells = torch.cartesian_prod(torch.arange(t), torch.arange(h // 2), torch.arange(w // 2)).T
+        parts.append(cells + at + 1)
+        at += 1 + max(t, h // 2, w // 2)
+        parts.append(torch.full((3, 1), at))
+        at += 1
+    parts.append(torch.arange(at, at + text + answer).expand(3, -1))
+    rotary = torch.cat(parts, dim=1)
+    return torch.cat((torch.arange(rotary.shape[1])[None], rotary))
+
+
+def make_batch(
+    questions: Sequence[SampleQuestion], *, order: Sequence[int] | None = None, padding: int = 0, **settings: Any
+) -> Any:
+    """A batch as it reaches the engine for an update, its rows in the given order, and verl's rows of padding.
+
+    Old and reference log-probabilities are random: near the model's where the model is near uniform.
+    """
+    from verl.utils import tensordict_utils as tu
+
+    rows: list[dict[str, Any]] = []
+    for number, question in enumerate(questions):
+        rows += _rows(question, question.uid or f"uid{number}")
+    rows = [rows[i] for i in (order if order is not None else range(len(rows)))]
+    rows += [_padding(rows[0])] * padding
+    tensors: dict[str, Any] = {key: [row[key] for row in rows] for key in rows[0]}
+    for key in _JAGGED:
+        tensors[key] = torch.nested.as_nested_tensor(tensors[key], layout=torch.jagged)
+    tensors["position_ids"] = tu.nested_tensor_from_tensor_list(tensors["position_ids"])
+    batch = tu.get_tensordict(tensors)
+    tokens = sum(row["response_mask"].numel() for row in rows)
+    defaults = {
+        "temperature": 1.0,
+        "use_remove_padding": False,
+        "use_fused_kernels": False,
+        "use_dynamic_bsz": False,
+        "micro_batch_size_per_gpu": len(rows),
+        "global_batch_size": len(rows),
+        "batch_num_tokens": tokens,
+        "dp_size": 1,
+        "calculate_entropy": True,
+    }
+    tu.assign_non_tensor(batch, **{**defaults, **settings})
+    return batch
+
+
+def _padding(like: dict[str, Any]) -> dict[str, Any]:
+    """What verl fills a batch up with where rollouts are missing: a row of text that counts for nothing."""
+    from verl.trainer.ppo.padding_utils import construct_minimal_padding_template
+
+    row, _ = construct_minimal_padding_template(like, {}, EOS)
+    numbers = {key: torch.zeros(1) for key in ("advantages", "old_log_probs", "ref_log_prob")}
+    return {key: {**row, **numbers, "uid": "pad"}[key] for key in like}
+
+
+def _rows(question: SampleQuestion, uid: str) -> list[dict[str, Any]]:
+    noise = torch.Generator().manual_seed(1000 + question.seed)
+    token = {"video": VIDEO, "image": IMAGE}[question.kind]
+    prompt: list[int] = []
+    for grid in question.grids:
+        prompt += [VISION_START, *[token] * (grid[0] * grid[1] * grid[2] // 4), VISION_END]
+    words = torch.Generator().manual_seed(question.text_seed)
+    prompt += torch.randint(0, WORDS, (question.text,), generator=words).tolist()
+    names = {"video": ("pixel_values_videos", "video_grid_thw"), "image": ("pixel_values", "image_grid_thw")}
+    shown: dict[str, Any] = {}
+    if question.grids:
+        patches = sum(t * h * w for t, h, w in question.grids)
+        pixels = torch.randn(patches, CHANNELS, generator=noise)
+        shown = dict(zip(names[question.kind], (pixels, torch.tensor(question.grids)), strict=True))
+    rows = []
+    for number, length in enumerate(question.answers):
+        own = torch.Generator().manual_seed(7919 * (question.seed + 1) + number)
+        answer = torch.randint(0, WORDS, (length,), generator=own)
+        rows.append(
+            {
+                "uid": uid,
+                "prompts": torch.tensor(prompt),
+                "responses": answer,
+                "input_ids": torch.cat((torch.tensor(prompt), answer)),
+                "position_ids": _positions(question.grids, question.text, length),
+                "loss_mask": torch.ones(length, dtype=torch.long),
+                "response_mask": torch.ones(length, dtype=torch.long),
+                "advantages": torch.randn(1, generator=own).expand(length).clone(),
+                "old_log_probs": -3 + 2 * torch.rand(length, generator=own),
+                "ref_log_prob": -3 + 2 * torch.rand(length, generator=own),
+                "multi_modal_inputs": dict(shown),
+            }
+        )
+    return rows
+
+
+def ppo_loss(entropy: float = 0.01) -> Any:
+    """verl's own loss, with KL and entropy terms, without clipping (a clipped token has no gradient to compare)."""
+    from functools import partial
+
+    from verl.workers.config import FSDPActorConfig
+    from verl.workers.utils.losses import ppo_loss as loss
+
+    config = FSDPActorConfig(
+        strategy="fsdp2",
+        rollout_n=1,
+        use_kl_loss=True,
+        kl_loss_coef=0.1,
+        entropy_coeff=entropy,
+        clip_ratio=100.0,
+        clip_ratio_low=100.0,
+        clip_ratio_high=100.0,
+        clip_ratio_c=1e6,
+        use_dynamic_bsz=False,
+        ppo_micro_batch_size_per_gpu=1,
+    )
+    return partial(loss, config=config)

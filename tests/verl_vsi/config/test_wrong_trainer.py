@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from verl_vsi.config import recipes
+from verl_vsi.config.trainers import PPO, SFT, recipe_trainer, wrong_trainer
+
+OURS = recipes.folders()
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "way_out"),
+    [
+        (SFT, ["+recipe=vsgrpo_7b", "mode=think"], f"python -m {PPO} +recipe=vsgrpo_7b mode=think"),
+        (PPO, ["+recipe=sft_2b"], f"torchrun --standalone --nproc_per_node=1 -m {SFT} +recipe=sft_2b"),
+        (PPO, ["+recipe=sft_2b", "ablation=[a,b]"], "'ablation=[a,b]'"),  # quoted for the shell
+    ],
+)
+def test_the_right_command_is_given(module: str, arguments: list[str], way_out: str) -> None:
+    problem = wrong_trainer(module, arguments, OURS)
+    assert problem is not None
+    assert way_out in problem.way_out
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        (PPO, ["+recipe=vsgrpo_7b"]),
+        (SFT, ["+recipe=sft_7b"]),
+        (PPO, ["trainer.nnodes=2"]),  # no recipe: verl as it is
+        ("my.own.trainer", ["+recipe=sft_7b"]),
+        (PPO, ["+recipe=no_such"]),  # Hydra says so better
+    ],
+)
+def test_nothing_is_said_where_it_fits(module: str, arguments: list[str]) -> None:
+    assert wrong_trainer(module, arguments, OURS) is None
+
+
+def test_a_users_recipe_takes_the_trainer_of_its_base(tmp_path: Path) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - sft_2b\n  - _self_\n")
+    assert recipe_trainer("mine", [*OURS, tmp_path]) == SFT
+    assert wrong_trainer(PPO, ["+recipe=mine", "--config-dir", str(tmp_path)], OURS) is not None

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from verl_vsi.evaluation.ask import process_guard
+from verl_vsi.evaluation.ask.server import ServerError, ServerSpec, serve
+
+FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for_the_end(pid: int) -> bool:
+    end = time.monotonic() + 15
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not alive(pid)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
+@pytest.mark.parametrize("how", ["closed", "killed"])
+def test_a_server_and_its_children_end_with_whoever_started_it(tmp_path: Path, how: str) -> None:
+    """Its input is closed, or the process that started it is killed outright."""
+    log = tmp_path / "log"
+    starter = (
+        "import subprocess, sys, time; out = open(sys.argv[1], 'wb');"
+        f"subprocess.Popen([sys.executable, {process_guard.__file__!r}, sys.executable, '-c', {FAMILY!r}],"
+        "stdin=subprocess.PIPE, stdout=out, start_new_session=True); time.sleep(600)"
+    )
+    if how == "killed":
+        process = subprocess.Popen([sys.executable, "-c", starter, str(log)])
+    else:
+        command = [sys.executable, process_guard.__file__, sys.executable, "-c", FAMILY]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log.open("wb"), start_new_session=True)
+    end = time.monotonic() + 20
+    while not (log.exists() and log.read_text().endswith("\n")) and time.monotonic() < end:
+        time.sleep(0.05)
+    grandchild = int(log.read_text())
+    assert alive(grandchild)
+    if how == "killed":
+        os.kill(process.pid, signal.SIGKILL)
+    else:
+        assert process.stdin is not None
+        process.stdin.close()
+    assert wait_for_the_end(grandchild)
+    process.wait(15)
+
+
+def test_a_model_that_is_not_there_says_so_with_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "print('ValueError: no such model: ' + sys.argv[1]); sys.exit(1)"
+    monkeypatch.setattr(
+        ServerSpec, "command", lambda self, port: [sys.executable, "-c", f"import sys; {lines}", self.model]
+    )
+    says = r"did not start on 'nowhere'.*\n.*no such model: nowhere(.|\n)*server\.log"
+    with pytest.raises(ServerError, match=says), serve(ServerSpec("nowhere"), tmp_path / "server.log"):
+        pass

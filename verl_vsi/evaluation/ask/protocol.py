@@ -1,0 +1,147 @@
+"""How questions are asked and read: prompts, budget, frames, extraction. Presets name the three in use.
+
+`official`  VSI-Bench's own code: 32 linspace frames, its prompts, 16 new tokens, greedy, the first word (2412.14171).
+`harness`   lmms-eval since July 2026: the same, but a number is the first number anywhere in the answer.
+`paper`     vsGRPO's T/O/V prompts (2504.00883), each mode with a budget of its own; what the paper leaves unstated
+            (frames, pixels, budget, reading) is ours and stands in the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from verl_vsi.data_adapters.frames.spec import FrameSpec
+from verl_vsi.data_adapters.prompts import check_mode, user_text
+from verl_vsi.evaluation.ask.items import Item
+from verl_vsi.rewards.answers import EXTRACTIONS
+
+PRE = "These are frames of a video."
+NUMBER_POST = "Please answer the question using a single word or phrase."
+CHOICE_POST = "Answer with the option's letter from the given choices directly."
+PROMPT_SETS = {
+    "official": "VSI-Bench's own prompts",
+    "test": "the paper's evaluation prompts",
+    "train": "the prompts of training",
+}
+
+NEED = {"vanilla": 16, "think": 256, "observe": 256}
+"""New tokens under which a mode's answer is cut before it is given. Ours; VSI-Bench's 16 are too few for T and O."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A mode as `recipes/mode` has it."""
+
+    name: str
+    tag: str | None
+    train_prompt: str
+    eval_prompt: str
+    response_length: int
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that decides a score beside the model and the questions.
+
+    Args:
+        preset: whose protocol it started from.
+        mode: vanilla, think or observe.
+        prompts: a name of `PROMPT_SETS`.
+        extraction: how an answer is read.
+        frames: which frames, how large.
+        max_tokens: new tokens.
+        seed: of shuffling, of the bootstrap, and sent to the model.
+    """
+
+    preset: str
+    mode: Mode
+    prompts: str
+    extraction: str
+    frames: FrameSpec
+    max_tokens: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what would score the budget instead of the model."""
+        for value, known, what in (
+            (self.prompts, PROMPT_SETS, "prompt set"),
+            (self.extraction, EXTRACTIONS, "extraction"),
+        ):
+            if value not in known:
+                raise ValueError(f"{what} '{value}' is unknown; choose one of {', '.join(known)}")
+        if self.prompts == "official" and self.mode.name != "vanilla":
+            raise ValueError(
+                f"VSI-Bench's own prompts have no {self.mode.name} mode; take --preset paper, or --mode vanilla"
+            )
+        if self.max_tokens < NEED[self.mode.name]:
+            raise ValueError(
+                f"{self.max_tokens} new tokens cut off a {self.mode.name} answer (it needs {NEED[self.mode.name]} or "
+                "more): the score would be the budget's. Raise --max-tokens"
+            )
+
+    def text(self, item: Item) -> str:
+        """What the model reads after the video."""
+        if self.prompts != "official":
+            prompt = self.mode.eval_prompt if self.prompts == "test" else self.mode.train_prompt
+            return user_text(item.question, item.options, prompt)
+        post = CHOICE_POST if item.kind == "choice" else NUMBER_POST
+        return f"{PRE}\n{user_text(item.question, item.options, post)}"
+
+    def labels(self) -> dict[str, Any]:
+        """For the result: each knob by name."""
+        return {
+            "preset": self.preset,
+            "mode": self.mode.name,
+            "prompts": PROMPT_SETS[self.prompts],
+            "extraction": self.extraction,
+            "frames": self.frames.key,
+            "nframes": self.frames.nframes if self.frames.fps is None else f"{self.frames.fps:g} a second",
+            "min_pixels": self.frames.min_pixels,
+            "max_pixels": self.frames.max_pixels,
+            "decoding": f"greedy, at most {self.max_tokens} new tokens",
+            "seed": self.seed,
+        }
+
+
+_BENCH = FrameSpec(sampler="linspace", nframes=32)
+_PAPER = FrameSpec(sampler="linspace", nframes=32, max_pixels=256 * 28 * 28)
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "official": {"prompts": "official", "extraction": "official", "frames": _BENCH, "max_tokens": 16},
+    "harness": {"prompts": "official", "extraction": "harness", "frames": _BENCH, "max_tokens": 16},
+    "paper": {"prompts": "test", "extraction": "robust", "frames": _PAPER, "max_tokens": None},
+}
+
+
+def protocol(preset: str, mode: str = "vanilla", *, frames: Mapping[str, Any] | None = None, **other: Any) -> Protocol:
+    """A preset, with what the caller sets otherwise (values of None are left as the preset has them).
+
+    Raises:
+        ValueError: an unknown name, or settings that do not go together; says the way out.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset '{preset}' is unknown; choose one of {', '.join(PRESETS)}")
+    base, chosen = PRESETS[preset], load_mode(mode)
+    given = {k: v for k, v in other.items() if v is not None}
+    spec = replace(base["frames"], **{k: v for k, v in (frames or {}).items() if v is not None})
+    budget = base["max_tokens"] or chosen.response_length
+    settings = {"prompts": base["prompts"], "extraction": base["extraction"], "max_tokens": budget} | given
+    changed = given.keys() - {"seed"} or spec != base["frames"]
+    return Protocol(f"{preset}, changed" if changed else preset, chosen, frames=spec, **settings)
+
+
+@cache
+def load_mode(name: str) -> Mode:
+    """The mode of a recipe: one place holds the prompts.
+
+    Raises:
+        ValueError: the paper has no such mode.
+    """
+    from omegaconf import OmegaConf
+
+    check_mode(name)
+    node = OmegaConf.create((files("verl_vsi.recipes") / "mode" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return Mode(node.name, node.tag, node.train_prompt, node.eval_prompt, node.response_length)

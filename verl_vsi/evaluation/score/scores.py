@@ -1,0 +1,127 @@
+"""Task means, the direction merge and the macro average, as VSI-Bench's code computes them, with intervals.
+
+Source: ``vsibench_aggregate_results`` of thinking-in-space: a mean a question type, the direction types averaged with
+equal weights into one task, the plain mean of the tasks. Intervals: percentile bootstrap over questions within types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verl_vsi.evaluation.score import task_columns
+from verl_vsi.evaluation.score.task_columns import TaskSet
+
+Array = NDArray[np.float64]
+
+DRAWS = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and how well it is known, all in the unit of the values.
+
+    Args:
+        mean: of the questions, merged and averaged as its place says.
+        se: standard error of the mean, questions taken as independent.
+        low: lower end of the bootstrap 95 % interval.
+        high: upper end.
+        n: questions.
+    """
+
+    mean: float
+    se: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The macro average and its tasks, by `taskset.COLUMNS` names."""
+
+    overall: Estimate
+    tasks: Mapping[str, Estimate]
+
+    def to_json(self) -> dict[str, object]:
+        """As plain types."""
+        return {"overall": asdict(self.overall), "tasks": {k: asdict(v) for k, v in self.tasks.items()}}
+
+
+def summarise(
+    tasks: Sequence[str], values: Sequence[float], wanted: TaskSet, *, seed: int = 0, draws: int = DRAWS
+) -> Scores:
+    """Average one value a question.
+
+    Args:
+        tasks: (N,) question types.
+        values: (N,) scores; any unit.
+        wanted: the tasks that the average is taken over.
+        seed: of the bootstrap.
+        draws: bootstrap draws.
+
+    Raises:
+        MissingTaskError: a task of `wanted` has no question.
+    """
+    task_columns.check(tasks, wanted)
+    groups = _groups(tasks, np.asarray(values, dtype=np.float64))
+    rng = np.random.default_rng(seed)
+    means = merge({task: _mean_and_draws(v, rng, draws) for task, v in groups.items()})
+    variances = merge({task: _variance(v) for task, v in groups.items()}, power=2)
+    counts = {c: sum(len(v) for task, v in groups.items() if task_columns.column_of(task) == c) for c in means}
+    columns = {c: _estimate(means[c], variances[c], counts[c]) for c in means}
+    k = len(columns)
+    overall = _estimate(sum(means.values(), _ZERO) / k, sum(variances.values(), _ZERO) / k**2, sum(counts.values()))
+    return Scores(overall, columns)
+
+
+def paired(
+    tasks: Sequence[str], first: Sequence[float], second: Sequence[float], wanted: TaskSet, *, seed: int = 0
+) -> Scores:
+    """`second` minus `first`, question by question: the difference of two averages and its interval.
+
+    Averages are linear, so the average of the differences is the difference of the averages.
+    """
+    return summarise(tasks, (np.asarray(second) - np.asarray(first)).tolist(), wanted, seed=seed)
+
+
+def merge(by_type: Mapping[str, Array], power: int = 1) -> dict[str, Array]:
+    """Values a question type -> values a column, in table order: direction types with equal weights.
+
+    Args:
+        by_type: arrays of one shape.
+        power: 1 for means, 2 for the variances of independent means.
+    """
+    parts: dict[str, list[Array]] = {}
+    for task, value in by_type.items():
+        parts.setdefault(task_columns.column_of(task), []).append(value)
+    return {c: sum(parts[c], _ZERO) / len(parts[c]) ** power for c in task_columns.COLUMNS if c in parts}
+
+
+_ZERO: Array = np.zeros(())
+
+
+def _mean_and_draws(values: Array, rng: np.random.Generator, draws: int) -> Array:
+    """(1 + draws,) the mean, then means of as many values drawn with replacement."""
+    drawn = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
+    return np.concatenate([[values.mean()], drawn])
+
+
+def _variance(values: Array) -> Array:
+    """() of the mean; 0 where one value says nothing of it."""
+    return np.asarray(values.var(ddof=1) / len(values) if len(values) > 1 else 0.0)
+
+
+def _groups(tasks: Sequence[str], values: Array) -> dict[str, Array]:
+    names = np.asarray(tasks)
+    return {name: values[names == name] for name in sorted(set(tasks))}
+
+
+def _estimate(mean_and_draws: Array, variance: Array, n: int) -> Estimate:
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(mean_and_draws[1:], [tail, 1 - tail])
+    return Estimate(float(mean_and_draws[0]), float(np.sqrt(variance)), float(low), float(high), n)

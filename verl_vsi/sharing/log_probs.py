@@ -1,0 +1,104 @@
+"""From hidden states at answer positions to log-probabilities and entropies, a chunk at a time.
+
+All positions at once would be a vocabulary wide several times over: logits, what the loss keeps of them, and their
+gradients. A chunk's logits are thrown away, and computed again for its gradient; the output layer is a small part of
+a pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+if TYPE_CHECKING:
+    from tensordict import TensorDict
+
+
+# MERGED One forward pass less where the update is strictly on-policy.
+#
+# With one mini-batch and one epoch, the policy that is updated is still the one that answered: the old log-probabilities
+# are those that the update's own forward pass computes, with their gradient cut. verl computes them twice.
+
+
+FLAG = "vsi_old_is_current"
+"""In a batch: it has no `old_log_probs`, because they are the current ones."""
+
+Loss = Callable[..., tuple[Any, dict[str, Any]]]
+
+
+def with_current_as_old(loss: Loss) -> Loss:
+    """The loss, with the current log-probabilities as the old ones, and the metrics of verl's old pass."""
+
+    def wrapped(model_output: dict[str, Any], data: TensorDict, dp_group: Any = None) -> tuple[Any, dict[str, Any]]:
+        from verl.workers.utils.padding import response_from_nested
+
+        data["old_log_probs"] = response_from_nested(model_output["log_probs"].detach(), data["response_mask"])
+        value, metrics = loss(model_output=model_output, data=data, dp_group=dp_group)
+        return value, {**metrics, **_watch(data)}
+
+    return wrapped
+
+
+def _watch(data: TensorDict) -> dict[str, float]:
+    """How the rollout's probabilities differ from the trainer's."""
+    from verl.protocol import DataProto
+    from verl.utils.debug.metrics import calculate_debug_metrics
+
+    if "rollout_log_probs" not in data.keys():  # noqa: SIM118 (a TensorDict)
+        return {}
+    fields = data.select("rollout_log_probs", "old_log_probs", "response_mask", "responses").to_padded_tensor()
+    watched = calculate_debug_metrics(DataProto(batch=fields))
+    return {key: value for key, value in watched.items() if not math.isnan(value)}
+
+
+_CHUNK = 1024
+"""Positions."""
+
+
+@dataclass(frozen=True)
+class LogProbHead:
+    """What is wanted beside log-probabilities.
+
+    Attributes:
+        temperature: divides the logits.
+        entropy: whether with a gradient, as a value to watch, or not at all.
+    """
+
+    temperature: float = 1.0
+    entropy: Literal["trained", "watched"] | None = None
+
+    def __call__(self, head: Callable[[Tensor], Tensor], hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """`log_probs` (N,), and `entropy` (N,) where it is wanted.
+
+        Args:
+            head: hidden states to logits.
+            hidden: (N, hidden).
+            labels: the tokens (N,) whose log-probabilities are wanted.
+        """
+        parts = [self._part(head, *part) for part in zip(hidden.split(_CHUNK), labels.split(_CHUNK), strict=True)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _part(self, head: Callable[[Tensor], Tensor], hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        if torch.is_grad_enabled():
+            return checkpoint(self._compute, head, hidden, labels, use_reentrant=False)  # pyright: ignore[reportReturnType]
+        return self._compute(head, hidden, labels)
+
+    def _compute(self, head: Callable[[Tensor], Tensor], hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        from verl.utils.torch_functional import entropy_from_logits, logprobs_from_logits
+
+        logits = head(hidden)
+        if self.temperature != 1.0:
+            logits = logits / max(self.temperature, 1e-8)
+        # flash-attn's loss overwrites logits with their gradient, which the entropy's own gradient still needs.
+        alone = self.entropy != "trained"
+        found = {"log_probs": logprobs_from_logits(logits, labels, inplace_backward=alone)}
+        if self.entropy is not None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not alone):
+                found["entropy"] = entropy_from_logits(logits)
+        return found
