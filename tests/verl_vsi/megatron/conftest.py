@@ -25,7 +25,7 @@ def shims() -> None:
         import verl  # noqa: F401
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def megatron() -> Iterator[None]:
     """Megatron's process groups in this process alone."""
     pytest.importorskip("megatron.core", reason="megatron-core is not installed")
@@ -44,7 +44,7 @@ def megatron() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def videos() -> Batch:
     """A video; two videos; no vision; an image and a video: all of other lengths and sizes."""
     return make_batch(
@@ -77,7 +77,7 @@ class Pair:
         return self.megatron(batch.input_ids, attention_mask=batch.keep, **batch.vision, **arguments)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def make_pair(megatron: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
     """A random model in transformers, and in Megatron with its weights."""
 

@@ -29,7 +29,7 @@ def untouched_transformers() -> Iterator[None]:
         patched.forward = forward
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def group() -> Iterator[None]:
     """A process group of this process alone."""
     torch.set_num_threads(1)
@@ -86,7 +86,7 @@ def save_tiny_model(folder: Path, *, tied: bool = False) -> Path:
     return folder
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model."""
     return save_tiny_model(tmp_path_factory.mktemp("model"))
@@ -95,7 +95,7 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 EngineMaker = Callable[..., Any]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def make_engine(group: None, model_path: Path) -> EngineMaker:
     """Build verl's engine (`vendor=""`) or ours."""
     return engine_maker(model_path)
