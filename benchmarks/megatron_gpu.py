@@ -36,7 +36,7 @@ from verl_vsi.data_adapters.files import write_text
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
-from vsi_support.megatron_samples import VIDEO, Batch, Shape, hf_model, make_batch  # noqa: E402
+from vsi_support.megatron_samples import VIDEO, Batch, Shape, hf_model, make_batch
 
 # config.json of Qwen/Qwen2-VL-2B-Instruct and -7B-Instruct; the tower is the same (arXiv:2409.12191, table 1)
 TOWER = {"vision_layers": 32, "vision_width": 1280, "vision_heads": 16, "vision_ratio": 4}

@@ -12,7 +12,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
-from vsi_support.engine_samples import EOS, IMAGE, VIDEO, VISION_END, VISION_START  # noqa: E402
+from vsi_support.engine_samples import EOS, IMAGE, VIDEO, VISION_END, VISION_START
 
 
 @dataclass(frozen=True)

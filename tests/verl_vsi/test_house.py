@@ -21,16 +21,17 @@ HEAVY = {"torch", "verl", "vllm", "transformers", "ray", "megatron"}
 FLOORS = (
     ("rewards",),
     ("data_adapters",),
-    ("on_import", "run_mark", "config.trainers", "config.problems"),
+    ("on_import", "run_mark", "config.trainers", "config.problems", "training_metrics"),
     ("patches",),
-    ("cpu", "vllm_plugin", "training_metrics"),
+    ("cpu", "vllm_plugin"),
     ("sharing", "megatron"),
     ("config", "dpo"),
     ("preflight",),
     ("evaluation",),
     ("miniature",),
+    ("plugin",),
     ("doctor",),
-    ("commands", "plugin"),
+    ("commands",),
     ("cli",),
 )
 """Rooms of verl_vsi from the ground up: a room imports from its own floor and from those below."""
@@ -62,18 +63,16 @@ def imports(name: str) -> frozenset[str]:
 
 @cache
 def ours(name: str) -> frozenset[str]:
-    """Modules of ours that a module imports: the deepest that each of its imports names."""
-    inside = {imported.removeprefix("verl_vsi.") for imported in imports(name) if imported.startswith("verl_vsi.")}
-    deepest = {imported for imported in inside if imported in modules()}
-    packages = {imported for imported in deepest if any(other.startswith(f"{imported}.") for other in inside)}
-    named = {f"{package}.{alias}" for package in packages for alias in _names_from(name, package)}
-    return frozenset((deepest - packages | {p for p in packages if named - inside & named}) - {name, ""})
-
-
-def _names_from(name: str, package: str) -> Iterator[str]:
+    """Modules of ours that a module imports, names below verl_vsi; a name from a package's own file counts as that."""
+    found = set()
     for node in ast.walk(ast.parse(modules()[name].read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == f"verl_vsi.{package}":
-            yield from (alias.name for alias in node.names if f"{package}.{alias.name}" not in modules())
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner.removeprefix("verl_vsi.") in modules() else node.module)
+    return frozenset(other.removeprefix("verl_vsi.") for other in found if other.startswith("verl_vsi.")) - {name}
 
 
 def floor_of(name: str) -> int:
@@ -169,10 +168,8 @@ def _assignments(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                if isinstance(target, ast.Attribute):
-                    yield ast.unparse(target.value), node.value
-                elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Attribute):
-                    yield ast.unparse(target.value), node.value
+                if isinstance(getattr(target, "value", None), ast.Attribute) or isinstance(target, ast.Attribute):
+                    yield ast.unparse(target.value), node.value  # pyright: ignore[reportAttributeAccessIssue]
         elif (
             isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("setattr", "object") and node.args
         ):

@@ -93,9 +93,9 @@ def estimate(
 
     with _errors(), composer(config_dir) as compose:
         lines = compute(compose.recipe([recipe, *(overrides or [])]), rows, videos)
-    table = _table("what", "how much", "how it is reckoned")
+    table = _table("what", "how much", "basis")
     for line in lines:
-        _row(table, line.what, line.amount, line.reckoned)
+        _row(table, line.what, line.amount, line.basis)
     console.print(table)
 
 

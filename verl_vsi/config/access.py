@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
+
+PIXELS_A_TOKEN = 28 * 28
+"""Qwen2-VL: patches of 14x14, merged 2x2."""
+FRAMES_A_TOKEN = 2
+"""Qwen2-VL: a patch spans two frames."""
 
 ENGINE_GROUPS = ("model_engine", "engine", "optim")
 """verl's groups that decide which keys there are."""
@@ -37,3 +43,11 @@ def engine_choices(choices: Mapping[str, Any]) -> list[str]:
         choices: ``hydra.runtime.choices`` of the composed recipe.
     """
     return [f"{group}={choices[group]}" for group in ENGINE_GROUPS if choices.get(group)]
+
+
+def video_tokens(config: DictConfig) -> int | None:
+    """Tokens of the largest video that the frame settings allow; None where frames go by seconds."""
+    frames = config.vsi.frames
+    if not frames.nframes:
+        return None
+    return math.ceil(frames.nframes / FRAMES_A_TOKEN) * (frames.max_pixels // PIXELS_A_TOKEN)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from verl_vsi.config.access import row_files
+from verl_vsi.config.access import row_files, video_tokens
 from verl_vsi.config.model_shape import ModelShape, shape_of
-from verl_vsi.preflight.settings import video_tokens
 from verl_vsi.sharing.eligibility import why_upstream_passes
 
 TEXT_TOKENS = 120
@@ -27,7 +26,7 @@ class Line:
 
     what: str
     amount: str
-    reckoned: str
+    basis: str
 
 
 @dataclass(frozen=True)

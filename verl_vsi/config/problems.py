@@ -11,7 +11,7 @@ class Problem:
     """What is wrong, and what the user can do."""
 
     what: str
-    way_out: str
+    fix: str
 
 
 def explain(problems: Sequence[Problem]) -> str:
@@ -21,5 +21,5 @@ def explain(problems: Sequence[Problem]) -> str:
     for number, problem in enumerate(problems, 1):
         indent = " " * (len(str(number)) + 2)
         lines.append(f"{number}. {problem.what}".replace("\n", f"\n{indent}"))
-        lines.append(f"{indent}-> {problem.way_out}".replace("\n", f"\n{indent}   "))
+        lines.append(f"{indent}-> {problem.fix}".replace("\n", f"\n{indent}   "))
     return "\n".join(lines)

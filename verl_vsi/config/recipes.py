@@ -1,4 +1,7 @@
-"""Compose a recipe over its trainer's own config, as `python -m <trainer> +recipe=<name>` would."""
+"""Recipes as files to list, as configs to compose, and as settings to compare; nothing is started.
+
+A recipe is composed over its trainer's own config, as `python -m <trainer> +recipe=<name>` would.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from verl_vsi.config.access import engine_choices, flatten
 from verl_vsi.config.trainers import DPO, PPO, SFT, recipe_folders, recipe_trainer
 
-# MERGED Which recipes and options there are: the YAML files of the package and of the user's folder.
-
-
 GROUPS = ("mode", "backend", "backend/sft", "passes", "hardware", "ablation")
 """The slots of a recipe."""
+
+CONFIGS = {PPO: "ppo_trainer", SFT: "sft_trainer_engine", DPO: "sft_trainer_engine"}
+"""verl's primary config of each trainer; DPO runs over SFT's."""
+
+ABSENT = "(absent)"
+"""What stands for the value of a key that a config does not have."""
 
 
 @dataclass(frozen=True)
@@ -87,41 +93,6 @@ def options(group: str, where: Sequence[Path]) -> list[str]:
     return sorted({path.stem for folder in where for path in (folder / group).glob("*.yaml")})
 
 
-# MERGED What differs between two composed configs.
-
-
-ABSENT = "(absent)"
-
-
-@dataclass(frozen=True)
-class KeyDifference:
-    """One key and its two values."""
-
-    key: str
-    first: Any
-    second: Any
-
-
-def settings(config: DictConfig) -> dict[str, Any]:
-    """Dotted key -> value, resolved, without Hydra's node and without `data.vsi`, which repeats `vsi`."""
-    plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    container: Mapping[str, Any] = OmegaConf.to_container(plain, resolve=True)  # pyright: ignore[reportAssignmentType]
-    return {key: value for key, value in flatten(container).items() if not key.startswith("data.vsi.")}
-
-
-def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[KeyDifference]:
-    """Keys whose values differ, in order of name."""
-    return [
-        KeyDifference(key, first.get(key, ABSENT), second.get(key, ABSENT))
-        for key in sorted(first.keys() | second.keys())
-        if first.get(key, ABSENT) != second.get(key, ABSENT)
-    ]
-
-
-CONFIGS = {PPO: "ppo_trainer", SFT: "sft_trainer_engine", DPO: "sft_trainer_engine"}
-"""verl's primary config of each trainer; DPO runs over SFT's."""
-
-
 @dataclass(frozen=True)
 class Composer:
     """Composes while Hydra is initialised (see `composer`)."""
@@ -173,6 +144,26 @@ def composer(config_dir: Path | None = None) -> Iterator[Composer]:
         yield Composer(tuple(folders(config_dir)))
 
 
-def without_hydra(config: DictConfig) -> DictConfig:
-    """What the trainer is handed."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+@dataclass(frozen=True)
+class KeyDifference:
+    """One key and its two values."""
+
+    key: str
+    first: Any
+    second: Any
+
+
+def settings(config: DictConfig) -> dict[str, Any]:
+    """Dotted key -> value, resolved, without Hydra's node and without `data.vsi`, which repeats `vsi`."""
+    plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    container: Mapping[str, Any] = OmegaConf.to_container(plain, resolve=True)  # pyright: ignore[reportAssignmentType]
+    return {key: value for key, value in flatten(container).items() if not key.startswith("data.vsi.")}
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[KeyDifference]:
+    """Keys whose values differ, in order of name."""
+    return [
+        KeyDifference(key, first.get(key, ABSENT), second.get(key, ABSENT))
+        for key in sorted(first.keys() | second.keys())
+        if first.get(key, ABSENT) != second.get(key, ABSENT)
+    ]

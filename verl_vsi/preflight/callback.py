@@ -17,34 +17,13 @@ from omegaconf import DictConfig, open_dict
 
 from verl_vsi import run_mark
 from verl_vsi.config import provenance
-from verl_vsi.config.access import engine_choices
-from verl_vsi.config.problems import Problem, explain
-from verl_vsi.preflight.recipe_keys import added_by_hand, unknown_keys
-from verl_vsi.preflight.startup import problems, remarks
-
-# MERGED Where a run's curves go: a jsonl file for each start, and tensorboard, both in the run's folder.
-#
-# verl's file logger opens one file anew at every start, so a resumed run would erase its curve; and the processes that
-# write may be on another node of a Ray cluster, so they are told through Ray.
-
+from verl_vsi.config.problems import explain
+from verl_vsi.preflight.recipe_keys import check_keys
+from verl_vsi.preflight.startup import problems
+from verl_vsi.preflight.statements import remarks
 
 METRICS = "metrics"
 """Folder of the jsonl files, named by the time of their start."""
-
-
-def send_logs_to_run(config: DictConfig, run: Path, stamp: str) -> dict[str, str]:
-    """Set verl's environment variables for logs, here and for Ray's processes; what the user has set stays."""
-    wanted = {
-        "VERL_FILE_LOGGER_PATH": str(run / METRICS / f"{stamp}.jsonl"),
-        "TENSORBOARD_DIR": str(run / "tensorboard"),
-    }
-    variables = {name: os.environ.setdefault(name, value) for name, value in wanted.items()}
-    Path(variables["VERL_FILE_LOGGER_PATH"]).parent.mkdir(parents=True, exist_ok=True)
-    if "ray_kwargs" in config:
-        with open_dict(config):
-            environment = config.ray_kwargs.ray_init.runtime_env
-            environment.env_vars = {**variables, **(environment.get("env_vars") or {})}
-    return variables
 
 
 class StartupChecks(Callback):
@@ -64,12 +43,12 @@ class StartupChecks(Callback):
         if not run_mark.is_ours():  # the recipe came in by a config of the user's own, so verl was imported as it is
             run_mark.start_again_marked(str(config.hydra.runtime.choices.get("recipe") or config.hydra.job.config_name))
         try:
-            found = [*problems(config), *_typos(config, kwargs.get("config_name"))]
+            stopping = [*problems(config), *check_keys(config, kwargs.get("config_name"))]
         except Exception:
             traceback.print_exc()
             raise SystemExit("verl-vsi: a start-up check failed itself; nothing was started") from None
-        if found:
-            raise SystemExit(explain(found) if self.speaks else 1)
+        if stopping:
+            raise SystemExit(explain(stopping) if self.speaks else 1)
         self._begin(config)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -88,18 +67,28 @@ class StartupChecks(Callback):
             provenance.write(provenance.describe(config), self.record)
 
 
-def _typos(config: DictConfig, config_name: str | None) -> list[Problem]:
-    """Keys that verl would ignore, against verl's own config with the same engine."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import RunMode
+def send_logs_to_run(config: DictConfig, run: Path, stamp: str) -> dict[str, str]:
+    """Send a run's curves to its own folder: a jsonl file for each start, and tensorboard.
 
-    hydra = GlobalHydra.instance().hydra
-    if hydra is None or config_name is None:
-        return []
-    choices = engine_choices(config.hydra.runtime.choices)
-    bare = hydra.compose_config(config_name, choices, RunMode.RUN, from_shell=False, with_log_configuration=False)
-    keys = unknown_keys(config, bare, added_by_hand(config.hydra.overrides.task))
-    return [
-        Problem(f"{config.vsi.trainer} has no setting {key}", "correct the recipe: such a key changes nothing")
-        for key in keys
-    ]
+    verl's file logger opens one file anew at every start, so a resumed run would erase its curve; and the processes
+    that write may be on another node of a Ray cluster, so they are told through Ray. What the user has set stays.
+
+    Args:
+        config: composed; its Ray runtime environment is added to.
+        run: the run's folder.
+        stamp: of this start, for the file's name.
+
+    Returns:
+        verl's environment variables, as set.
+    """
+    defaults = {
+        "VERL_FILE_LOGGER_PATH": str(run / METRICS / f"{stamp}.jsonl"),
+        "TENSORBOARD_DIR": str(run / "tensorboard"),
+    }
+    variables = {name: os.environ.setdefault(name, value) for name, value in defaults.items()}
+    Path(variables["VERL_FILE_LOGGER_PATH"]).parent.mkdir(parents=True, exist_ok=True)
+    if "ray_kwargs" in config:
+        with open_dict(config):
+            environment = config.ray_kwargs.ray_init.runtime_env
+            environment.env_vars = {**variables, **(environment.get("env_vars") or {})}
+    return variables

@@ -7,11 +7,36 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from verl_vsi.config.access import engine_choices
+from verl_vsi.config.problems import Problem
+
 OURS = ("vsi", "hydra", "data.vsi")
 """Nodes that are this plug-in's or Hydra's."""
 
 FREE = ("vllm", "override_config", "reward_kwargs", "agent", "ray_init", "runtime_env")
 """Nodes that verl hands on to something else, whatever they hold."""
+
+
+def check_keys(config: DictConfig, config_name: str | None) -> list[Problem]:
+    """Keys that verl would ignore, against verl's own config with the same engine.
+
+    Args:
+        config: as Hydra composed it in this process.
+        config_name: of verl's primary config.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    hydra = GlobalHydra.instance().hydra
+    if hydra is None or config_name is None:
+        return []
+    choices = engine_choices(config.hydra.runtime.choices)
+    bare = hydra.compose_config(config_name, choices, RunMode.RUN, from_shell=False, with_log_configuration=False)
+    keys = unknown_keys(config, bare, added_by_hand(config.hydra.overrides.task))
+    return [
+        Problem(f"{config.vsi.trainer} has no setting {key}", "correct the recipe: such a key changes nothing")
+        for key in keys
+    ]
 
 
 def unknown_keys(config: DictConfig, bare: DictConfig, added: Sequence[str] = ()) -> list[str]:

@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi import cpu
+from verl_vsi.config.access import video_tokens
 from verl_vsi.config.problems import Problem
 from verl_vsi.cpu.platform_choice import NEW_CLUSTER, PLATFORM_VARIABLE
 from verl_vsi.sharing.eligibility import why_upstream_passes
 
-# MERGED Options of the shared passes that nothing would read, because the run takes verl's own.
-
-
-def check_passes(config: DictConfig) -> Iterator[Problem]:
-    """`vsi.engine.freeze_tower` and `vsi.engine.shadow` are done by the shared passes only."""
-    if OmegaConf.select(config, "vsi.engine") is None:
-        return
-    asked = [f"vsi.engine.{name}" for name in ("freeze_tower", "shadow") if config.vsi.engine[name]]
-    reason = why_upstream_passes(config) if asked else None
-    if reason is not None:
-        yield Problem(
-            f"{' and '.join(asked)} would do nothing: training passes are verl's own, because {reason}",
-            f"take {' and '.join(asked)} out, or run on backend=fsdp2 without sequence parallelism",
-        )
-
-
-# MERGED The CPU is chosen as verl is imported, from the command and the machine; the composed config may say otherwise.
-
-
-def check_platform(config: DictConfig) -> Iterator[Problem]:
-    """A driver without a GPU does not train on its CPU what is meant for a cluster's GPUs, or for its own."""
-    choice = cpu.CHOSEN[-1] if cpu.CHOSEN else None
-    if choice is None or not choice.cpu:
-        return
-    address = OmegaConf.select(config, "ray_kwargs.ray_init.address")
-    if address not in NEW_CLUSTER and not choice.asked:
-        yield Problem(
-            f"ray_kwargs.ray_init.address={address} names a Ray cluster, which may have accelerators, and the CPU was "
-            f"chosen for this run, because {choice.why} here",
-            f"export {PLATFORM_VARIABLE}=nvidia (or your accelerator's platform), or {PLATFORM_VARIABLE}=cpu if you "
-            "mean the CPU",
-        )
-    elif config.vsi.hardware.device != "cpu":
-        yield Problem(
-            f"hardware={config.hydra.runtime.choices.get('hardware')} is for {config.vsi.hardware.device}, and this "
-            f"run is on the CPU: {choice.why}",
-            "add hardware=cpu to the command; where the accelerators are on other nodes, export "
-            f"{PLATFORM_VARIABLE}=nvidia",
-        )
-
-
-PIXELS_A_TOKEN = 28 * 28
-"""Qwen2-VL: patches of 14x14, merged 2x2."""
-FRAMES_A_TOKEN = 2
-"""Qwen2-VL: a patch spans two frames."""
 ROOM_FOR_TEXT = 64
 """The shortest question with the shortest prompt of a mode and the chat template, in tokens, rounded down."""
 
@@ -72,14 +27,6 @@ def check_budget(config: DictConfig) -> Iterator[Problem]:
             f"take {needed} tokens",
             f"set {key}={needed + 256} or more, or fewer vsi.frames.nframes or vsi.frames.max_pixels",
         )
-
-
-def video_tokens(config: DictConfig) -> int | None:
-    """Tokens of the largest video that the frame settings allow; None where frames go by seconds."""
-    frames = config.vsi.frames
-    if not frames.nframes:
-        return None
-    return math.ceil(frames.nframes / FRAMES_A_TOKEN) * (frames.max_pixels // PIXELS_A_TOKEN)
 
 
 def check_megatron(config: DictConfig) -> Iterator[Problem]:
@@ -117,6 +64,44 @@ def check_rewards(config: DictConfig) -> Iterator[Problem]:
     settings = OmegaConf.to_container(function.reward_kwargs, resolve=True)
     for failure in selftest.check(settings, config.vsi.mode.name):  # pyright: ignore[reportArgumentType]
         yield Problem(f"reward: {failure}", "`verl-vsi rewards try` explains a score term by term")
+
+
+def check_passes(config: DictConfig) -> Iterator[Problem]:
+    """`vsi.engine.freeze_tower` and `vsi.engine.shadow` are done by the shared passes only."""
+    if OmegaConf.select(config, "vsi.engine") is None:
+        return
+    asked = [f"vsi.engine.{name}" for name in ("freeze_tower", "shadow") if config.vsi.engine[name]]
+    reason = why_upstream_passes(config) if asked else None
+    if reason is not None:
+        yield Problem(
+            f"{' and '.join(asked)} would do nothing: training passes are verl's own, because {reason}",
+            f"take {' and '.join(asked)} out, or run on backend=fsdp2 without sequence parallelism",
+        )
+
+
+def check_platform(config: DictConfig) -> Iterator[Problem]:
+    """A driver without a GPU does not train on its CPU what is meant for a cluster's GPUs, or for its own.
+
+    The CPU is chosen as verl is imported, from the command and the machine; the composed config may say otherwise.
+    """
+    choice = cpu.CHOSEN[-1] if cpu.CHOSEN else None
+    if choice is None or not choice.cpu:
+        return
+    address = OmegaConf.select(config, "ray_kwargs.ray_init.address")
+    if address not in NEW_CLUSTER and not choice.asked:
+        yield Problem(
+            f"ray_kwargs.ray_init.address={address} names a Ray cluster, which may have accelerators, and the CPU was "
+            f"chosen for this run, because {choice.why} here",
+            f"export {PLATFORM_VARIABLE}=nvidia (or your accelerator's platform), or {PLATFORM_VARIABLE}=cpu if you "
+            "mean the CPU",
+        )
+    elif config.vsi.hardware.device != "cpu":
+        yield Problem(
+            f"hardware={config.hydra.runtime.choices.get('hardware')} is for {config.vsi.hardware.device}, and this "
+            f"run is on the CPU: {choice.why}",
+            "add hardware=cpu to the command; where the accelerators are on other nodes, export "
+            f"{PLATFORM_VARIABLE}=nvidia",
+        )
 
 
 def _importable(name: str) -> bool:

@@ -11,17 +11,17 @@ OURS = recipes.folders()
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "way_out"),
+    ("module", "arguments", "fix"),
     [
         (SFT, ["+recipe=vsgrpo_7b", "mode=think"], f"python -m {PPO} +recipe=vsgrpo_7b mode=think"),
         (PPO, ["+recipe=sft_2b"], f"torchrun --standalone --nproc_per_node=1 -m {SFT} +recipe=sft_2b"),
         (PPO, ["+recipe=sft_2b", "ablation=[a,b]"], "'ablation=[a,b]'"),  # quoted for the shell
     ],
 )
-def test_the_right_command_is_given(module: str, arguments: list[str], way_out: str) -> None:
+def test_the_right_command_is_given(module: str, arguments: list[str], fix: str) -> None:
     problem = wrong_trainer(module, arguments, OURS)
     assert problem is not None
-    assert way_out in problem.way_out
+    assert fix in problem.fix
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from verl_vsi.config.recipes import Composer, composer
 from verl_vsi.preflight.settings import check_passes
-from verl_vsi.preflight.startup import remarks
+from verl_vsi.preflight.statements import remarks
 
 SHARED = ("vsi_sync", True, "vsi_single_turn", "verl_vsi.sharing.agent_loop_manager.GroupManager")
 ROLLOUTS_ONLY = ("sync", False, *SHARED[2:])

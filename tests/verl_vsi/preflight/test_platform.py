@@ -37,14 +37,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("choice", "command", "way_out"), CASES)
+@pytest.mark.parametrize(("choice", "command", "fix"), CASES)
 def test_a_cpu_that_the_config_did_not_mean(
-    compose: Composer, monkeypatch: pytest.MonkeyPatch, choice: Choice, command: str, way_out: str
+    compose: Composer, monkeypatch: pytest.MonkeyPatch, choice: Choice, command: str, fix: str
 ) -> None:
     monkeypatch.setattr(cpu, "CHOSEN", [choice])
     problems = list(check_platform(compose.recipe(command)))
-    assert len(problems) == bool(way_out)
-    assert not problems or way_out in problems[0].way_out
+    assert len(problems) == bool(fix)
+    assert not problems or fix in problems[0].fix
 
 
 def test_the_choice_of_this_process_is_remembered() -> None:

@@ -13,10 +13,12 @@ from verl_vsi.config.recipes import Composer, composer
 from verl_vsi.data_adapters.rows import make_row, write_rows
 from verl_vsi.data_adapters.schema import Question
 from verl_vsi.preflight import settings as settings_checks
+from verl_vsi.preflight import statements
 from verl_vsi.preflight.inputs import check_leakage, check_model, check_root, check_rows
 from verl_vsi.preflight.recipe_keys import added_by_hand, unknown_keys
 from verl_vsi.preflight.resume import LATEST_STEP, changes, check_resume
-from verl_vsi.preflight.startup import problems, remarks, statement
+from verl_vsi.preflight.startup import problems
+from verl_vsi.preflight.statements import kl_statement, remarks
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_a_fresh_machine_is_told_of_vsi_root_first(compose: Composer, monkeypatc
     monkeypatch.delenv("VSI_ROOT", raising=False)
     first, *others = problems(compose.recipe("vsgrpo_7b"))
     assert "vsi.root is not set" in first.what
-    assert "export VSI_ROOT=" in first.way_out
+    assert "export VSI_ROOT=" in first.fix
     assert not [p for p in others if "parquet" in p.what], "rows under no root are not a second problem"
 
 
@@ -67,7 +69,7 @@ def test_missing_rows_are_named_with_the_key_to_set(miniature: DictConfig, root:
     (root / "rows" / "val.parquet").unlink()
     (problem,) = check_rows(miniature)
     assert "val.parquet" in problem.what
-    assert "vsi.data.val=" in problem.way_out
+    assert "vsi.data.val=" in problem.fix
 
 
 def test_a_model_folder_without_config(miniature: DictConfig, tmp_path: Path) -> None:
@@ -101,9 +103,9 @@ def test_megatron_without_its_bridge_names_the_way_back(compose: Composer, monke
     monkeypatch.setattr(settings_checks, "find_spec", lambda name: None)
     (problem,) = settings_checks.check_megatron(config)
     assert "megatron.bridge" in problem.what
-    assert "backend=fsdp2" in problem.way_out
+    assert "backend=fsdp2" in problem.fix
     (problem,) = settings_checks.check_megatron(compose.recipe("sft_7b backend/sft=megatron"))
-    assert "backend/sft=fsdp2" in problem.way_out
+    assert "backend/sft=fsdp2" in problem.fix
     monkeypatch.setattr(settings_checks, "find_spec", lambda name: name)
     assert not list(settings_checks.check_megatron(config))
 
@@ -198,16 +200,16 @@ KL = [
 
 @pytest.mark.parametrize(("command", "said"), KL)
 def test_kl_is_said_in_full(compose: Composer, command: str, said: str) -> None:
-    assert statement(compose.recipe(command)) == said
+    assert kl_statement(compose.recipe(command)) == said
 
 
 def test_what_a_gpu_run_without_flash_attn_says(compose: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
     from verl_vsi.preflight import startup
 
     config = compose.recipe("vsgrpo_2b")
-    monkeypatch.setattr(startup, "has_flash_attn", lambda: False)
+    monkeypatch.setattr(statements, "has_flash_attn", lambda: False)
     assert [line for line in remarks(config) if "flash-attn is not installed" in line]
-    monkeypatch.setattr(startup, "has_flash_attn", lambda: True)
+    monkeypatch.setattr(statements, "has_flash_attn", lambda: True)
     assert not [line for line in remarks(config) if "flash-attn" in line]
 
 
