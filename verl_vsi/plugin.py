@@ -41,6 +41,7 @@ ALWAYS = (
 """In every process that imports verl."""
 
 IN_OUR_RUNS = (
+    Registration("resolvers of the recipes", "verl_vsi.config.resolvers"),
     Registration("shared training passes", "verl_vsi.sharing"),
     Registration("Qwen2-VL on Megatron", "verl_vsi.megatron"),
     Registration("patches of a run", "verl_vsi.patches", "install_for_run"),
