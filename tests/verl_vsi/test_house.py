@@ -21,7 +21,7 @@ HEAVY = {"torch", "verl", "vllm", "transformers", "ray", "megatron"}
 FLOORS = (
     ("rewards",),
     ("data_adapters",),
-    ("on_import", "run_mark", "config.trainers", "config.problems", "training_metrics"),
+    ("on_import", "run_mark", "config.trainers", "config.problems", "config.versions", "training_metrics"),
     ("patches",),
     ("cpu", "vllm_plugin"),
     ("sharing", "megatron"),

@@ -7,7 +7,6 @@ import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.config.access import row_files
 from verl_vsi.config.trainers import COMMANDS
+from verl_vsi.config.versions import installed_versions
 from verl_vsi.data_adapters.files import write_text
 
 FOLDER = "provenance"
@@ -62,7 +62,7 @@ def describe(config: DictConfig) -> dict[str, Any]:
         "start": _now(),
         "end": None,
         "status": "started",
-        "versions": {"python": platform.python_version(), **versions(PACKAGES)},
+        "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
         "data": {key: [_data(file) for file in row_files(config, key)] for key in ("train_files", "val_files")},
         "resolved": resolved(config),
     }
@@ -77,17 +77,6 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     """The config without Hydra's own node, every interpolation resolved."""
     plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])  # pyright: ignore[reportArgumentType]
     return OmegaConf.to_container(plain, resolve=True)  # pyright: ignore[reportReturnType]
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Version of each package that is installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:

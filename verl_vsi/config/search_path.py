@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from verl_vsi.config.trainers import PACKAGE, USER_VARIABLE, recipe_folders, refuse_wrong_trainer
+from verl_vsi.config.trainers import PACKAGE, USER_VARIABLE, recipe_folders, refuse_wrong_trainer, say_if_unchecked
 from verl_vsi.on_import import on_import
 
 OURS = "pkg://verl_vsi.recipes"
@@ -39,6 +40,7 @@ def _register(_: ModuleType) -> None:
         def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
             resolvers.register()
             refuse_wrong_trainer(recipe_folders(os.environ))
+            say_if_unchecked(sys.argv)
             for path in paths:
                 search_path.append(provider="verl-vsi", path=path)
 

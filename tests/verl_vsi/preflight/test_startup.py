@@ -204,7 +204,6 @@ def test_kl_is_said_in_full(compose: Composer, command: str, said: str) -> None:
 
 
 def test_what_a_gpu_run_without_flash_attn_says(compose: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from verl_vsi.preflight import startup
 
     config = compose.recipe("vsgrpo_2b")
     monkeypatch.setattr(statements, "has_flash_attn", lambda: False)

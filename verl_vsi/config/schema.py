@@ -1,0 +1,262 @@
+"""Every key under `vsi`: its type, its range and what it means, in one place.
+
+Checked before a run starts, whoever wrote the recipe; the reference of keys in the docs is drawn from it. What a key
+does is told by the docstring below it; its value in a recipe, and whether that is the paper's, stands in the recipe.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from verl_vsi.config.problems import Problem
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Node(BaseModel):
+    """Strict: no text for a number, no infinity, no key that is not listed."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Data(_Node):
+    """Files of rows."""
+
+    train: str | list[str]
+    """Parquet files to train on."""
+    val: str | list[str]
+    """Parquet files to validate on."""
+    published: bool
+    """Scenes of the benchmark may be among the training scenes: it is only said, not refused."""
+
+
+class Frames(_Node):
+    """Which frames of a video the model sees, and how large."""
+
+    sampler: Literal["qwen", "linspace"]
+    """`qwen`: qwen_vl_utils' rule; `linspace`: VSI-Bench's."""
+    nframes: Annotated[int, Field(ge=2)] | None
+    """Frames of a video; null: by `fps`."""
+    fps: Positive | None
+    """Frames a second of video (sampler `qwen` only); null: `nframes`."""
+    min_frames: Annotated[int, Field(ge=2)] = 4
+    """Lower bound where `fps` decides."""
+    max_frames: Annotated[int, Field(ge=2)] = 768
+    """Upper bound where `fps` decides."""
+    min_pixels: Count
+    """Lower bound of a frame's pixels."""
+    max_pixels: Count
+    """Upper bound of a frame's pixels."""
+    total_pixels: Count | None = None
+    """Upper bound over the frames of a video."""
+    patch_size: Annotated[int, Field(ge=1, le=64)] = 14
+    """Side of the vision tower's patch, in pixels."""
+    decoder: Literal["pyav", "torchcodec"]
+    """Library that decodes."""
+    on_error: Literal["raise", "skip", "quarantine"]
+    """What to do about a video that can't be decoded."""
+    timeout: Positive
+    """Seconds that decoding one video may take."""
+    store: str
+    """Folder of the frame store."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Frames:
+        if (self.nframes is None) == (self.fps is None):
+            raise ValueError("set one of nframes and fps, and the other to null")
+        if self.sampler == "linspace" and self.nframes is None:
+            raise ValueError("sampler=linspace takes nframes, not fps")
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels={self.min_pixels} is over max_pixels={self.max_pixels}")
+        if self.min_frames > self.max_frames:
+            raise ValueError(f"min_frames={self.min_frames} is over max_frames={self.max_frames}")
+        return self
+
+
+class Lora(_Node):
+    """LoRA's size."""
+
+    rank: Annotated[int, Field(ge=0)]
+    """0: full tuning."""
+    alpha: Positive
+    """Adapters are scaled by alpha / rank."""
+
+
+class Checks(_Node):
+    """What is watched while a run trains."""
+
+    min_correlation: Annotated[float, Field(ge=-1, le=1)]
+    """Least correlation of rollout and actor probabilities in the first step."""
+    constant_steps: Count
+    """Steps without any change in a reward term before the run says so."""
+
+
+class Mode(_Node):
+    """The paper's modes: prompts, tags, the length of a response."""
+
+    name: Literal["vanilla", "think", "observe"]
+    """Mode T, O or V of the paper."""
+    tag: Literal["think", "observe"] | None
+    """Tag of a response's first block; null: no format reward."""
+    train_prompt: str
+    """Text behind a question in training."""
+    eval_prompt: str
+    """Text behind a question in the paper's prompting study."""
+    response_length: Count
+    """Most tokens of a response."""
+    format: bool = True
+    """Whether the format term counts."""
+
+
+class Reward(_Node):
+    """How a response is scored; see `verl-vsi rewards list`."""
+
+    terms: dict[str, Annotated[float, Field()]]
+    """Weight of each reward term; the score is the weighted sum."""
+    numeric: str
+    """Score of a number: min_relative, inverse, mra or exact."""
+    extraction: str
+    """How an answer is read: robust, lmms_eval or official."""
+    format: str
+    """Format check: strict or r1v."""
+    length_cap: Count
+    """Characters at which the length term is full."""
+    modules: list[str]
+    """Python modules with reward terms of one's own."""
+
+
+class Engine(_Node):
+    """Options of the shared passes."""
+
+    freeze_tower: bool
+    """The vision tower is not trained, and its features are computed once a video."""
+    feature_cache_gib: Annotated[float, Field(ge=0)]
+    """Host memory of each engine for remembered features, in GiB."""
+    shadow: bool
+    """verl's own passes run too, and metrics say how far apart they are."""
+
+
+class Dpo(_Node):
+    """The DPO baseline."""
+
+    beta: Positive
+    """Strength of the implicit KL constraint (arXiv 2305.18290, equation 7)."""
+
+
+class Hardware(_Node):
+    """A machine, as `hardware=` names it."""
+
+    nnodes: Count
+    n_gpus_per_node: Count
+    device: Literal["cuda", "npu", "cpu"]
+    dtype: Literal["bfloat16", "float16", "float32"]
+    """vLLM's."""
+    param_dtype: Literal["bf16", "fp16", "fp32"]
+    """Of the training passes."""
+    tensor_parallel: Count
+    """Megatron's, in training."""
+    rollout_tensor_parallel: Count
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)]
+    sleep_mode: bool
+    """vLLM gives its memory back while training."""
+    enforce_eager: bool
+    torch_compile: bool
+    offload: bool
+    """Weights and optimizer wait in host memory."""
+    ray_cpus: Count | None
+    ray_gpus: Count | None
+    kv_cache_bytes: Count | None
+
+
+class Vsi(_Node):
+    """What is ours in a recipe."""
+
+    trainer: str
+    """verl module that runs the recipe."""
+    root: str | None
+    """Folder of videos, rows and frames; VSI_ROOT."""
+    model: str
+    """Name on the Hugging Face hub, or a folder."""
+    seed: Annotated[int, Field(ge=0)]
+    """Of the data order and of sampling."""
+    data: Data
+    frames: Frames
+    lora: Lora
+    checks: Checks
+    mode: Mode
+    hardware: Hardware
+    backend: Literal["fsdp2", "megatron"]
+    """Training engine."""
+    passes: Literal["shared", "stock"] | None = None
+    """`shared`: a question's video and prompt once for all of its rollouts; `stock`: verl's own."""
+    reward: Reward | None = None
+    engine: Engine | None = None
+    dpo: Dpo | None = None
+    lr_schedule: str | None = None
+    """SFT's and DPO's learning rate schedule, by verl's name."""
+
+
+def check_node(node: Mapping[str, Any]) -> Iterator[Problem]:
+    """Everything that is wrong with a `vsi` node.
+
+    Args:
+        node: plain and resolved.
+    """
+    try:
+        Vsi.model_validate(node)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            yield _problem(details)
+
+
+def _problem(details: Any) -> Problem:
+    path = [str(part) for part in details["loc"] if part not in ("str", "list[str]")]
+    key, value = ".".join(["vsi", *path]), details["input"]
+    match details["type"]:
+        case "extra_forbidden":
+            return _unknown(path)
+        case "missing":
+            return Problem(f"{key} is missing", f"set {key}, or build the recipe on one of ours, which sets it")
+        case "model_type":
+            return Problem(
+                f"{key}={value}, where it is a group of keys", f"take {key} out of the command or the recipe"
+            )
+        case "value_error":
+            return Problem(f"{key}: {details['ctx']['error']}", f"correct {key} in the recipe or on the command line")
+        case _:
+            rule = details["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+            return Problem(f"{key}={value} is not {rule}", f"set {key} to {_suggestion(details, rule)}")
+
+
+def _suggestion(details: Any, rule: str) -> str:
+    choices = [choice.strip(" '") for choice in str(details.get("ctx", {}).get("expected", "")).split(" or ")]
+    choices = [choice.strip("' ") for part in choices for choice in part.split(",") if choice]
+    close = difflib.get_close_matches(str(details["input"]), choices, 1, cutoff=0.3)
+    return close[0] if close else f"a value that is {rule}"
+
+
+def _unknown(path: list[str]) -> Problem:
+    """A key that nothing reads."""
+    fields = fields_of(path[:-1])
+    close = difflib.get_close_matches(path[-1], fields, 1, cutoff=0.6)
+    meant = f"did you mean {'.'.join(['vsi', *path[:-1], close[0]])}?" if close else f"known: {', '.join(fields)}"
+    return Problem(f"nothing reads {'.'.join(['vsi', *path])}, so the run would go on with defaults", meant)
+
+
+def fields_of(path: list[str]) -> list[str]:
+    """Names of the keys of a node.
+
+    Args:
+        path: of the node below `vsi`, such as ``["frames"]``; empty for `vsi` itself.
+    """
+    node: Any = Vsi
+    for part in path:
+        annotation = node.model_fields[part].annotation
+        kinds = [kind for kind in getattr(annotation, "__args__", (annotation,)) if hasattr(kind, "model_fields")]
+        node = kinds[0]
+    return list(node.model_fields)
