@@ -149,7 +149,7 @@ def test_nothing_is_changed_where_no_recipe_of_ours_runs(machine: str, snapshots
 @pytest.mark.parametrize(
     "replaced",
     [
-        "verl.trainer.ppo.v1.trainer_base.PPOTrainer._save_checkpoint",
+        "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_metrics",
         "verl.utils.tensordict_utils.maybe_fix_3d_position_ids",
         "verl.experimental.agent_loop.agent_loop.AgentLoopOutput.as_dict",
         "verl.workers.engine.fsdp.transformer_impl.prepare_micro_batches",
@@ -201,16 +201,19 @@ trainer.config = OmegaConf.create({
 trainer.trainer_mode = "sync"
 trainer.use_critic, trainer.actor_rollout_wg, trainer.critic_wg = True, Workers(), Workers()
 trainer.train_dataloader, trainer.checkpoint_callback = Loader(), Nothing()
+if len(sys.argv) > 2:
+    from verl_vsi.checkpoint_callback import RunCheckpoints
+    trainer.checkpoint_callback = RunCheckpoints(trainer.config)
 for trainer.global_steps in (1, 2, 3):
     trainer._save_checkpoint()
     (run / f"global_step_{trainer.global_steps}" / "notes.txt").write_text("my own")
 """
 
 
-def saved(folder: Path, **env: str) -> set[str]:
+def saved(folder: Path, *arguments: str, **env: str) -> set[str]:
     """Files of a run with an actor that keeps one checkpoint and a critic that keeps all."""
     folder.mkdir()
-    run = process(CHECKPOINTS, str(folder), **env)
+    run = process(CHECKPOINTS, str(folder), *arguments, **env)
     assert run.returncode == 0, run.stderr[-3000:]
     return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
 
@@ -222,7 +225,7 @@ def test_checkpoints_of_other_runs_are_those_that_verl_keeps_file_by_file(tmp_pa
 
 
 def test_in_a_run_of_ours_too_a_critic_and_a_users_own_files_stay(tmp_path: Path) -> None:
-    ours = saved(tmp_path / "ours", VSI_RUN="vsgrpo_2b")
+    ours = saved(tmp_path / "ours", "with our callback", VSI_RUN="vsgrpo_2b")
     assert {"global_step_1/critic/model.pt", "global_step_1/notes.txt", "global_step_3/actor/model.pt"} <= ours
     assert "global_step_1/actor/model.pt" not in ours
 

@@ -8,7 +8,7 @@ once upstream no longer needs it. Without the mark of a run of ours (`verl_vsi.r
 | uniform_position_ids | verl.utils.tensordict_utils.maybe_fix_3d_position_ids | a batch of one sequence length dies in `split_with_sizes` | verl 0.9.1 | run | verl#7899, mended in #7901 (open) |
 | sglang_payload | verl AgentLoopOutput.as_dict | float pixels travel through TransferQueue twice | verl 0.9.1 | run | not reported |
 | text_only_batch | verl.models.transformers.qwen2_vl._get_input_embeds | a micro-batch without video dies with transformers 5 | verl 0.9.1 | run | not reported |
-| old_checkpoints | verl PPOTrainer._load_checkpoint, ._save_checkpoint | checkpoints over `max_actor_ckpt_to_keep` stay as husks that look like checkpoints | verl 0.9.1 | run | verl#7395 (the same for SFT) |
+| sealed_sft_checkpoints | verl CheckpointHandler.save_checkpoint | the SFT trainer has no callback after a save | verl 0.9.1 | run | PPO has one |
 | step_metrics | verl PPOTrainer._compute_metrics | the parts of a reward are reported in validation only, and no hook sees a step's metrics | verl 0.9.1 | run | a hook is missing |
 | micro_batches | verl FSDP engine's prepare_micro_batches | micro-batches of whole groups; no method cuts them | verl 0.9.1 | run | a hook is missing |
 | module_forward | forward of single modules | a model's layers that also take a packed batch; classes stay as they are | transformers 5 | shared passes, per instance | by design |
@@ -30,7 +30,7 @@ RUN = (
     "uniform_position_ids",
     "sglang_payload",
     "text_only_batch",
-    "old_checkpoints",
+    "sealed_sft_checkpoints",
     "step_metrics",
     "micro_batches",
 )

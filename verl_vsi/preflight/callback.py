@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from omegaconf import DictConfig, open_dict
 
 from verl_vsi import run_mark
 from verl_vsi.config import provenance
+from verl_vsi.config.checkpoints import RECORD_VARIABLE
 from verl_vsi.config.problems import Problem, explain
 from verl_vsi.config.provenance import repeat
 from verl_vsi.preflight.recipe_keys import check_keys
+from verl_vsi.preflight.resume import whole_checkpoint
 from verl_vsi.preflight.startup import problems
 from verl_vsi.preflight.statements import remarks
 
@@ -73,36 +76,53 @@ class StartupChecks(Callback):
 
     def _begin(self, config: DictConfig) -> None:
         run, stamp = Path(config.trainer.default_local_dir).absolute(), provenance.stamp()
-        send_logs_to_run(config, run, stamp)
+        record = run / provenance.FOLDER / f"{stamp}.json"
+        tell_processes(config, {**log_variables(run, stamp), RECORD_VARIABLE: str(record)})
+        self._fall_back(config)
         if self.speaks:
             for remark in remarks(config):
                 print(f"verl-vsi: {remark}", file=sys.stderr, flush=True)
-            self.record = run / provenance.FOLDER / f"{stamp}.json"
-            provenance.write(provenance.describe(config), self.record)
+            self.record = record
+            provenance.write(provenance.describe(config), record)
+
+    def _fall_back(self, config: DictConfig) -> None:
+        """Resume from the checkpoint before the newest where that is broken."""
+        if (found := whole_checkpoint(config)) is None:
+            return
+        checkpoint, fault = found
+        with open_dict(config):
+            config.trainer.resume_mode, config.trainer.resume_from_path = "resume_path", str(checkpoint.absolute())
+        if self.speaks:
+            print(f"verl-vsi: {fault}; resuming from {checkpoint} instead", file=sys.stderr, flush=True)
 
 
-def send_logs_to_run(config: DictConfig, run: Path, stamp: str) -> dict[str, str]:
-    """Send a run's curves to its own folder: a jsonl file for each start, and tensorboard.
+def log_variables(run: Path, stamp: str) -> dict[str, str]:
+    """verl's environment variables that send a run's curves to its own folder; what the user has set stays.
 
-    verl's file logger opens one file anew at every start, so a resumed run would erase its curve; and the processes
-    that write may be on another node of a Ray cluster, so they are told through Ray. What the user has set stays.
+    verl's file logger opens one file anew at every start, so a resumed run would erase its curve: one file a start.
 
     Args:
-        config: composed; its Ray runtime environment is added to.
         run: the run's folder.
         stamp: of this start, for the file's name.
-
-    Returns:
-        verl's environment variables, as set.
     """
     defaults = {
         "VERL_FILE_LOGGER_PATH": str(run / METRICS / f"{stamp}.jsonl"),
         "TENSORBOARD_DIR": str(run / "tensorboard"),
     }
-    variables = {name: os.environ.setdefault(name, value) for name, value in defaults.items()}
+    variables = {name: os.environ.get(name, value) for name, value in defaults.items()}
     Path(variables["VERL_FILE_LOGGER_PATH"]).parent.mkdir(parents=True, exist_ok=True)
+    return variables
+
+
+def tell_processes(config: DictConfig, variables: Mapping[str, str]) -> None:
+    """Set environment variables here and, through Ray, in processes that may be on another node.
+
+    Args:
+        config: composed; its Ray runtime environment is added to, and what it sets already stays.
+        variables: name -> value.
+    """
+    os.environ.update(variables)
     if "ray_kwargs" in config:
         with open_dict(config):
             environment = config.ray_kwargs.ray_init.runtime_env
             environment.env_vars = {**variables, **(environment.get("env_vars") or {})}
-    return variables

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from verl_vsi.config.access import flatten
+from verl_vsi.config.checkpoints import TRACKER, damage, record_of, saved_steps, step_folder
 from verl_vsi.config.problems import Problem
 from verl_vsi.config.provenance import latest, resolved
-
-LATEST_STEP = "latest_checkpointed_iteration.txt"
-"""verl's tracker, in PPO and SFT alike."""
 
 MAY_CHANGE = ("trainer", "ray_kwargs", "global_profiler", "transfer_queue", "vsi.root", "vsi.hardware", "vsi.checks")
 """Nodes that a resumed run may change: how long, where and on what it runs."""
@@ -22,22 +20,61 @@ _SHOWN = 4
 
 
 def check_resume(config: DictConfig) -> Iterator[Problem]:
-    """The checkpoint that verl would resume from was made with these settings."""
-    folder = Path(config.trainer.default_local_dir)
-    if config.trainer.resume_mode != "auto" or not (folder / LATEST_STEP).is_file():
+    """The checkpoint that verl would resume from is there, is whole, and was made with these settings."""
+    run = Path(config.trainer.default_local_dir)
+    if config.trainer.resume_mode != "auto" or not (run / TRACKER).is_file():
         return
-    before = latest(folder)
+    step, others = _tracked(run), [step for step in saved_steps(run) if damage(step_folder(run, step)) is None]
+    if step is None or not step_folder(run, step).is_dir():
+        yield Problem(
+            f"{run / TRACKER} names no checkpoint ({(run / TRACKER).read_text().strip()[:40]!r}), so this would start over",
+            _instead(run, others),
+        )
+    elif (fault := damage(step_folder(run, step))) and not others:
+        yield Problem(f"the checkpoint to resume from is broken: {fault}", _instead(run, others))
+    else:
+        yield from _check_settings(config, step_folder(run, others[-1] if fault else step))
+
+
+def whole_checkpoint(config: DictConfig) -> tuple[Path, str] | None:
+    """Where the newest checkpoint is broken: the one before it that is whole, and what is wrong; None elsewhere."""
+    run = Path(config.trainer.default_local_dir)
+    step = _tracked(run) if config.trainer.resume_mode == "auto" else None
+    fault = damage(step_folder(run, step)) if step is not None else None
+    others = [step for step in saved_steps(run) if damage(step_folder(run, step)) is None] if fault else []
+    return (step_folder(run, others[-1]), fault) if fault and others else None
+
+
+def _tracked(run: Path) -> int | None:
+    try:
+        return int((run / TRACKER).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _instead(run: Path, steps: Sequence[int]) -> str:
+    whole = f"write {steps[-1]} into it ({run}/global_step_{steps[-1]} is whole), or " if steps else ""
+    return f"{whole}set trainer.resume_mode=disable to start over, or trainer.experiment_name to another name"
+
+
+def _check_settings(config: DictConfig, checkpoint: Path) -> Iterator[Problem]:
+    before = record_of(checkpoint) or latest(checkpoint.parent)
     changed = [] if before is None else changes(before["resolved"], resolved(config))
     if changed:
         yield Problem(
-            f"{folder} holds a checkpoint of a run with other settings: {'; '.join(changed[:_SHOWN])}"
+            f"{checkpoint} was made with other settings: {'; '.join(changed[:_SHOWN])}"
             + (f"; and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""),
             "set trainer.experiment_name=another-name, or trainer.resume_mode=disable to start over in that folder",
         )
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """``key: old -> new`` of every setting that differs and matters to what a checkpoint means."""
+    """``key: old -> new`` of every setting that differs and matters to what a checkpoint means.
+
+    Args:
+        before: settings of the start that wrote it, resolved.
+        now: settings of this start, resolved.
+    """
     old, new = flatten(before), flatten(now)
     return [
         f"{key}: {old.get(key)} -> {new.get(key)}"

@@ -16,7 +16,7 @@ from verl_vsi.preflight import settings as settings_checks
 from verl_vsi.preflight import statements
 from verl_vsi.preflight.inputs import check_leakage, check_model, check_root, check_rows
 from verl_vsi.preflight.recipe_keys import added_by_hand, unknown_keys
-from verl_vsi.preflight.resume import LATEST_STEP, changes, check_resume
+from verl_vsi.preflight.resume import changes
 from verl_vsi.preflight.startup import problems
 from verl_vsi.preflight.statements import kl_statement, remarks
 
@@ -136,23 +136,6 @@ def test_scenes_that_leak_among_the_rows(miniature: DictConfig, root: Path, scen
     assert why in problem.what
     miniature.vsi.data.published = True
     assert not list(check_leakage(miniature))
-
-
-def test_a_checkpoint_of_other_settings_is_not_resumed(miniature: DictConfig, tmp_path: Path) -> None:
-    from verl_vsi.config import provenance
-
-    run = Path(miniature.trainer.default_local_dir)
-    run.mkdir()
-    (run / LATEST_STEP).write_text("20")
-    now = provenance.resolved(miniature)
-    other = OmegaConf.create(now)
-    other.actor_rollout_ref.actor.use_kl_loss = False
-    provenance.write({"resolved": OmegaConf.to_container(other)}, run / provenance.FOLDER / "1.json")
-    (problem,) = check_resume(miniature)
-    assert "use_kl_loss: False -> True" in problem.what
-
-    provenance.write({"resolved": now}, run / provenance.FOLDER / "2.json")
-    assert not list(check_resume(miniature)), "the latest start counts"
 
 
 def test_a_resumed_run_may_go_on_longer() -> None:

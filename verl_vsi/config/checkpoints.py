@@ -1,0 +1,119 @@
+"""Checkpoints of a run's folder: whose settings each was made with, whether it is whole, and which are too many.
+
+verl writes `global_step_N` and then the number N into a tracker. Each of ours also holds `vsi_run.json`, the record of
+the start that wrote it, and `vsi_files.json`, the size of every file. So a checkpoint is held against its own settings,
+whatever was started in the folder since, and one that was cut short is known before Ray starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from verl_vsi.data_adapters.files import write_text
+
+TRACKER = "latest_checkpointed_iteration.txt"
+"""verl's, in PPO and SFT alike."""
+
+RECORD, SIZES = "vsi_run.json", "vsi_files.json"
+RECORD_VARIABLE = "VSI_RECORD"
+"""Environment variable of a run's processes: the provenance file of its start."""
+
+_PREFIX = "global_step_"
+_ACTOR, _DATA = "actor", "data.pt"
+_READ_WHOLE = 2 << 30
+"""Bytes of a checkpoint up to which every file's checksum is looked at before a resume (some seconds)."""
+
+
+def step_folder(run: Path, step: int) -> Path:
+    """Folder of the checkpoint of a step."""
+    return run / f"{_PREFIX}{step}"
+
+
+def saved_steps(run: Path) -> list[int]:
+    """Steps of the checkpoints of ours in a run's folder, in the order in which they were written."""
+    folders = [file.parent for file in run.glob(f"{_PREFIX}*/{SIZES}") if file.parent.name[len(_PREFIX) :].isdigit()]
+    ordered = sorted(folders, key=lambda folder: (folder / SIZES).stat().st_mtime_ns)
+    return [int(folder.name[len(_PREFIX) :]) for folder in ordered]
+
+
+def seal(folder: Path) -> None:
+    """Note in a checkpoint that has been written whose it is and how large its files are."""
+    record = os.environ.get(RECORD_VARIABLE)
+    if record and Path(record).is_file():
+        write_text(folder / RECORD, Path(record).read_text(encoding="utf-8"))
+    sizes = {str(file.relative_to(folder)): file.stat().st_size for file in _files(folder)}
+    write_text(folder / SIZES, json.dumps(sizes, indent=1, sort_keys=True) + "\n")
+
+
+def record_of(folder: Path) -> dict[str, Any] | None:
+    """The record of the start that wrote a checkpoint; None where it holds none."""
+    with suppress(OSError, ValueError):
+        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return None
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint's files, naming the first; None where nothing is known to be.
+
+    Args:
+        folder: `global_step_N`; one without a list of sizes (of an earlier version) is taken as it is.
+    """
+    if not (folder / SIZES).is_file():
+        return None
+    sizes: dict[str, int] = json.loads((folder / SIZES).read_text(encoding="utf-8"))
+    whole = sum(sizes.values()) <= _READ_WHOLE
+    for name, size in sizes.items():
+        file = folder / name
+        if not file.is_file():
+            return f"{file} is missing"
+        if file.stat().st_size != size:
+            return f"{file} has {file.stat().st_size} bytes, and {size} were written"
+        if file.suffix == ".pt" and (fault := _zip_fault(file, whole)):
+            return f"{file} is damaged ({fault})"
+    return None
+
+
+def _zip_fault(file: Path, whole: bool) -> str | None:
+    """torch's files are zip archives, with a checksum for each member."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            member = archive.testzip() if whole else None
+    except (zipfile.BadZipFile, OSError) as error:
+        return str(error)
+    return f"checksum of {member}" if member else None
+
+
+def tidy(run: Path, keep: int) -> list[int]:
+    """Remove the actors of checkpoints of ours beyond the newest `keep`, and what is then a husk.
+
+    verl's own checkpoint manager counts anew at every start, so the one that a run resumed from would be kept for ever,
+    and of those that it removes, the trainer's `data.pt` stays, so that they look like checkpoints (verl#7395). A step's
+    folder goes where nothing but `data.pt` and our notes are left in it; a critic and files of the user's stay.
+
+    Args:
+        run: the run's folder.
+        keep: how many stay, at least one.
+
+    Returns:
+        The steps that were removed.
+    """
+    surplus = saved_steps(run)[:-keep]
+    for step in surplus:
+        folder = step_folder(run, step)
+        shutil.rmtree(folder / _ACTOR, ignore_errors=True)
+        if {file.name for file in folder.iterdir()} <= {_DATA, RECORD, SIZES}:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            for name in (RECORD, SIZES):
+                (folder / name).unlink(missing_ok=True)
+    return surplus
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file.name not in (RECORD, SIZES))
