@@ -9,9 +9,8 @@ import pytest
 from verl_vsi.data_adapters.audit import audit
 from verl_vsi.data_adapters.leakage import benchmark_scenes, guard, leak, scannet_split
 from verl_vsi.data_adapters.rows import iter_rows, make_row, read_fingerprint, read_rows
-from verl_vsi.data_adapters.scannet import Rejected
 from verl_vsi.data_adapters.scene_files import read_meta_info
-from verl_vsi.data_adapters.schema import Question, Scene
+from verl_vsi.data_adapters.schema import Question, Rejected, Scene
 from verl_vsi.data_adapters.synthetic_rooms import make_room
 from verl_vsi.data_adapters.vsi100k import BuildPlan, build, rejected_file
 

@@ -11,8 +11,8 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from verl_vsi.data_adapters.questions import Quotas, build_questions
-from verl_vsi.data_adapters.scannet import sort_out
 from verl_vsi.data_adapters.scene_files import read_meta_info
+from verl_vsi.data_adapters.schema import sort_out
 
 REAL = os.environ.get("VSI_META_INFO", "")
 """The benchmark authors' own file, for the tests that want it."""

@@ -7,7 +7,6 @@ import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from verl_vsi.config.access import row_files
 from verl_vsi.config.trainers import COMMANDS
 from verl_vsi.data_adapters.files import write_text
+from verl_vsi.data_adapters.versions import versions
 
 FOLDER = "provenance"
 """In a run's folder; a file a start, named by its time, so that the last name is the latest start."""
@@ -77,17 +77,6 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     """The config without Hydra's own node, every interpolation resolved."""
     plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])  # pyright: ignore[reportArgumentType]
     return OmegaConf.to_container(plain, resolve=True)  # pyright: ignore[reportReturnType]
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Version of each package that is installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:

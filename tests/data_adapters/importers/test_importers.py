@@ -13,7 +13,7 @@ import pytest
 from verl_vsi.data_adapters.importers import import_rows, parse_mapping
 from verl_vsi.data_adapters.importers.convert import clean_answer, clean_question
 from verl_vsi.data_adapters.rows import read_rows
-from verl_vsi.data_adapters.scannet import Rejected
+from verl_vsi.data_adapters.schema import Rejected
 from verl_vsi.data_adapters.vsi100k import write_outcome
 
 SIZE = (

@@ -14,12 +14,11 @@ import pytest
 import trimesh
 
 from verl_vsi.data_adapters.rows import read_rows
-from verl_vsi.data_adapters.scannet import Rejected, sort_out
 from verl_vsi.data_adapters.scannet.scans import label_map, read_labels, read_scan, read_scans, scan_folders
 from verl_vsi.data_adapters.scannet.sens import color_frames, keep
 from verl_vsi.data_adapters.scannet.shapes import floor_area, minimal_box
 from verl_vsi.data_adapters.scannet.videos import to_folder, to_mp4
-from verl_vsi.data_adapters.schema import Scene
+from verl_vsi.data_adapters.schema import Rejected, Scene, sort_out
 from verl_vsi.data_adapters.vsi100k import BuildPlan, build
 
 TURN = np.radians(30)  # what axis alignment has to undo

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_vsi.data_adapters.files import encode_mp4
+from verl_vsi.data_adapters.mp4 import encode_mp4
 from verl_vsi.data_adapters.scene_files import from_record, read_scenes, to_record, write_scenes
 from verl_vsi.data_adapters.synthetic_rooms import CATEGORIES, SIDE, draw, labels, make_room, render, render_split
 from verl_vsi.data_adapters.synthetic_rooms.layout import NAMES, Room

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from verl_vsi.data_adapters.scannet import Rejected
-from verl_vsi.data_adapters.vsibench import benchmark_rows, extract_videos, read_benchmark, read_ids
+from verl_vsi.data_adapters.schema import Rejected
+from verl_vsi.data_adapters.vsibench_download import benchmark_rows, extract_videos, read_benchmark, read_ids
 
 COUNT = {
     "id": 0,
