@@ -258,7 +258,7 @@ def test_memory_stays_bounded_while_decoding(tmp_path: Path, write_video: WriteV
     spec = FrameSpec(sampler="linspace", nframes=120, min_pixels=28 * 28, max_pixels=644 * 476)
     store = FrameStore(video.parents[1] / "frames", spec)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    from verl_vsi.data_adapters.frames.decoders import Deadline
+    from verl_vsi.data_adapters.frames.decoders.base import Deadline
     meta = store.info(video)
     arrays.write(store.root / "x", meta, pyav_reader.pick(video, meta.indices, Deadline.after(60)), {})
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
