@@ -15,13 +15,13 @@ class LRUCache(Generic[K, V]):
 
     Args:
         limit: the bound.
-        size: of a value, e.g. its bytes; None: every value counts one.
+        size: of a value, e.g. its bytes; a function that pickles. None: every value counts one.
     """
 
     def __init__(self, limit: int, size: Callable[[V], int] | None = None) -> None:  # noqa: D107
         self.limit = limit
         self.used = 0
-        self._size = size or (lambda _: 1)
+        self._size = size
         self._values: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
@@ -38,9 +38,12 @@ class LRUCache(Generic[K, V]):
             value: what to remember.
         """
         if key in self._values:
-            self.used -= self._size(self._values.pop(key))
+            self.used -= self._size_of(self._values.pop(key))
         self._values[key] = value
-        self.used += self._size(value)
+        self.used += self._size_of(value)
         while self.used > self.limit and len(self._values) > 1:
-            self.used -= self._size(self._values.popitem(last=False)[1])
+            self.used -= self._size_of(self._values.popitem(last=False)[1])
         return value
+
+    def _size_of(self, value: V) -> int:
+        return 1 if self._size is None else self._size(value)
