@@ -107,7 +107,7 @@ def test_frames_can_not_be_written_to(video: Path) -> None:
 @pytest.mark.parametrize("damage", ["altered", "cut", "removed", "entry", "version"])
 def test_a_damaged_array_is_noticed_and_made_again(video: Path, damage: str) -> None:
     store = store_of(video)
-    good = store.frames(video).array.copy()
+    original = store.frames(video).array.copy()
     path = array_of(store)
     data, entry = bytearray(path.read_bytes()), path.with_suffix(".json")
     if damage == "altered":
@@ -123,7 +123,7 @@ def test_a_damaged_array_is_noticed_and_made_again(video: Path, damage: str) -> 
         entry.write_text(entry.read_text().replace('"version": 1', '"version": 0'))
     fresh = store_of(video)
     assert not fresh.intact(video)
-    assert np.array_equal(fresh.frames(video).array, good)
+    assert np.array_equal(fresh.frames(video).array, original)
     assert fresh.intact(video)
 
 

@@ -171,13 +171,13 @@ def test_directions_read_as_in_the_benchmark_and_are_true(task: str, text: str, 
     for question in questions:
         p, o, q = question.trace["objects"]
         assert question.text == f"If I am standing by the {p} and facing the {o}, " + text.format(o=o, q=q)
-        said = dict(option.split(". ") for option in question.options)
-        assert set(said.values()) == options
-        ahead, there = place[o] - place[p], place[q] - place[p]
-        left = ahead[0] * there[1] - ahead[1] * there[0] > 0
-        assert ("left" in said[question.answer]) == left or said[question.answer] == "back"
+        options_by_letter = dict(option.split(". ") for option in question.options)
+        assert set(options_by_letter.values()) == options
+        ahead, toward = place[o] - place[p], place[q] - place[p]
+        left = ahead[0] * toward[1] - ahead[1] * toward[0] > 0
+        assert ("left" in options_by_letter[question.answer]) == left or options_by_letter[question.answer] == "back"
         if task == "hard":
-            assert ("front" in said[question.answer]) == (float(ahead @ there) > 0)
+            assert ("front" in options_by_letter[question.answer]) == (float(ahead @ toward) > 0)
 
 
 def test_a_querying_object_whose_corners_stray_is_left_out():
