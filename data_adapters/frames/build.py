@@ -80,32 +80,20 @@ def find_videos(root: Path, store: Path) -> list[Path]:
     return sorted(p for p in videos if not p.is_relative_to(store))
 
 
-def build_one(store: FrameStore, video: Path) -> VideoOutcome:
-    """Build one array, or find it whole.
+def outcome_of(store: FrameStore, video: Path, *, decode: bool) -> VideoOutcome:
+    """Whether a video's array is there and whole; what becomes of it where it is not.
 
     Args:
         store: where it lies.
         video: file or folder of images.
+        decode: build it; else only see whether the video can be read by the container's own account.
     """
     try:
         if store.intact(video):
             return VideoOutcome(video, "found")
-        store.frames(video)
-        return VideoOutcome(video, "built")
-    except FrameError as error:
-        return VideoOutcome(video, "failed", str(error))
-
-
-def check_one(store: FrameStore, video: Path) -> VideoOutcome:
-    """Whether an array is there and whole, else whether its video can be read by the container's own account.
-
-    Args:
-        store: where it lies.
-        video: file or folder of images.
-    """
-    try:
-        if store.intact(video):
-            return VideoOutcome(video, "found")
+        if decode:
+            store.frames(video)
+            return VideoOutcome(video, "built")
         store.info(video)
         state = "its array is damaged, a build makes it again" if store.has(video) else "no frames yet"
         return VideoOutcome(video, "missing", f"{video}: {state}")
@@ -116,7 +104,7 @@ def check_one(store: FrameStore, video: Path) -> VideoOutcome:
 def _outcomes(open_store: Callable[[], FrameStore], videos: Iterable[Path], workers: int) -> Iterator[VideoOutcome]:
     if workers == 1:
         store = open_store()
-        yield from (build_one(store, video) for video in videos)
+        yield from (outcome_of(store, video, decode=True) for video in videos)
         return
     # spawn: a forked child would inherit torch's and FFmpeg's threads in an unknown state
     with ProcessPoolExecutor(workers, get_context("spawn"), _enter, (open_store,)) as pool:
@@ -148,4 +136,4 @@ def _enter(open_store: Callable[[], FrameStore]) -> None:
 
 def _work(video: Path) -> VideoOutcome:
     assert _store is not None
-    return build_one(_store, video)
+    return outcome_of(_store, video, decode=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,16 +126,20 @@ class Quarantine:
         self._records = _Records(root)
         self._active = active
 
-    def add(self, video: Path, name: str, error: FrameError) -> None:
-        """Remember that a video failed.
+    @contextmanager
+    def remember_failure(self, video: Path, name: str) -> Iterator[None]:
+        """Remember the video if the block fails at it; the error goes on.
 
         Args:
             video: the file or folder.
             name: what the store calls it.
-            error: why.
         """
-        if self._active and video.exists():
-            self._records.write(name, {"cause": error.cause, **vars(signature(video))})
+        try:
+            yield
+        except FrameError as error:
+            if self._active and video.exists():
+                self._records.write(name, {"cause": error.cause, **vars(signature(video))})
+            raise
 
     def refuse(self, video: Path, name: str) -> None:
         """Stop at a video that is remembered; forget it if its file has changed since.

@@ -88,12 +88,10 @@ class FrameStore:
         video = Path(video).absolute()
         if (info := self._known_info(video)) is not None:
             return info
-        self._quarantine.refuse(video, self._checksums.name(video))
-        try:
+        name = self._checksums.name(video)
+        self._quarantine.refuse(video, name)
+        with self._quarantine.remember_failure(video, name):
             return self._describe(video)
-        except FrameError as error:
-            self._quarantine.add(video, self._checksums.name(video), error)
-            raise
 
     def has(self, video: Path) -> bool:
         """Whether the index knows frames for `video` as it is now; reads neither video nor array."""
@@ -114,12 +112,10 @@ class FrameStore:
 
     def _key(self, video: Path) -> str:
         if not video.exists() or (key := self._checksums.known(video)) is None:
-            self._quarantine.refuse(video, self._checksums.name(video))
-            try:
+            name = self._checksums.name(video)
+            self._quarantine.refuse(video, name)
+            with self._quarantine.remember_failure(video, name):
                 reader_for(video, self.spec.decoder)
-            except FrameError as error:
-                self._quarantine.add(video, self._checksums.name(video), error)
-                raise
             key = self._checksums.of(video)
         return key
 
@@ -150,10 +146,8 @@ class FrameStore:
 
     def _build(self, video: Path, path: Path) -> None:
         try:
-            self._decode(video, path)
-        except FrameError as error:
-            self._quarantine.add(video, self._checksums.name(video), error)
-            raise
+            with self._quarantine.remember_failure(video, self._checksums.name(video)):
+                self._decode(video, path)
         except OSError as error:
             hint = "free some space, or set vsi.frames.store to another disk"
             raise OSError(error.errno, f"{error.strerror}, writing {path}.npy for '{video}'; {hint}") from error

@@ -96,7 +96,7 @@ def check(
         report = frames_build.BuildReport()
         with _progress(len(videos)) as advance:
             for video in videos:
-                report.outcomes.append(frames_build.check_one(opened, video))
+                report.outcomes.append(frames_build.outcome_of(opened, video, decode=False))
                 advance(report.outcomes[-1])
     _summary(report, folder / spec.key)
     if report.count("found") < len(videos):

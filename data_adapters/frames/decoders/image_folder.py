@@ -41,9 +41,7 @@ def pick(video: Path, indices: tuple[int, ...], deadline: Deadline) -> Iterator[
     """The images at `indices`, (H, W, 3) uint8 RGB each.
 
     Args:
-        video: the folder.
-        indices: (T,) which frames; they do not fall.
-        deadline: when to give up.
+        video, indices, deadline: see `base.Reader`.
     """
     files = images(video)
     read = lru_cache(maxsize=1)(_read)  # repeated indices follow each other

@@ -32,9 +32,7 @@ def pick(video: Path, indices: tuple[int, ...], deadline: Deadline) -> Iterator[
     """The frames at `indices`, (H, W, 3) uint8; only these are converted to RGB.
 
     Args:
-        video: the file.
-        indices: (T,) which frames; they do not fall.
-        deadline: when to give up.
+        video, indices, deadline: see `base.Reader`.
     """
     remaining = iter(indices)
     index = next(remaining)

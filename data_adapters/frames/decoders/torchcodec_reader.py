@@ -24,9 +24,7 @@ def pick(video: Path, indices: tuple[int, ...], deadline: Deadline) -> Iterator[
     """The frames at `indices`, (H, W, 3) uint8 RGB each; torchcodec's ``exact`` seek mode scans the file first.
 
     Args:
-        video: the file.
-        indices: (T,) which frames; they do not fall.
-        deadline: when to give up.
+        video, indices, deadline: see `base.Reader`.
     """
     with _open(video) as decoder:
         for index in indices:
