@@ -18,7 +18,7 @@ from verl_vsi.data_adapters.leakage import benchmark_scenes, leak, scannet_split
 from verl_vsi.data_adapters.scannet.scans import missing_files
 from verl_vsi.rewards.metrics import exact_match, mean_relative_accuracy
 
-WORDS = {schema.REL_DISTANCE: 4, schema.DIRECTION_EASY: 2}
+WORD_CHOICES = {schema.REL_DISTANCE: 4, schema.DIRECTION_EASY: 2}
 """Answers to choose from in tasks with word answers."""
 
 
@@ -105,7 +105,7 @@ def audit(rows: Iterable[Mapping[str, Any]]) -> Audit:
 def _count(tally: _Tally, info: Mapping[str, Any], answer: str) -> None:
     tally.answers[answer] += 1
     tally.numeric = info["kind"] == "number"
-    choices = len(info["options"]) or WORDS.get(info["task"], 0)
+    choices = len(info["options"]) or WORD_CHOICES.get(info["task"], 0)
     if choices and not tally.numeric:
         tally.chances.append(1 / choices)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_vsi.data_adapters.files import write_text
-from verl_vsi.data_adapters.leakage import guard
+from verl_vsi.data_adapters.leakage import reject_leaks
 from verl_vsi.data_adapters.questions import Ambiguity, Quotas, build_questions, rule_set
 from verl_vsi.data_adapters.rows import NoRowsError, rows_of, write_rows
 from verl_vsi.data_adapters.schema import Rejected, Scene, sort_out
@@ -40,7 +40,7 @@ class BuildPlan:
     tasks: Sequence[str] | None = None
 
 
-def build(path: str | Path, scenes: Iterable[Scene | Rejected], plan: BuildPlan, source: str) -> RowsOutcome:
+def build_rows(path: str | Path, scenes: Iterable[Scene | Rejected], plan: BuildPlan, source: str) -> RowsOutcome:
     """Make questions of scenes and write them.
 
     Args:
@@ -52,7 +52,7 @@ def build(path: str | Path, scenes: Iterable[Scene | Rejected], plan: BuildPlan,
     Raises:
         ValueError: an unknown rule set or task, or no question was left.
     """
-    usable, rejected = sort_out(guard(scenes, plan.published))
+    usable, rejected = sort_out(reject_leaks(scenes, plan.published))
     about = {"builder": "data build", "source": source, "scenes": len(usable), **_settings(plan)}
     return write_outcome(path, chain(rejected, _rows(usable, plan)), about)
 

@@ -74,7 +74,7 @@ class Frames:
         return torch.from_numpy(base).permute(0, 3, 1, 2)
 
 
-def describe(spec: FrameSpec, clip: Clip) -> FrameInfo:
+def frame_info(spec: FrameSpec, clip: Clip) -> FrameInfo:
     """Indices, size, grid and tokens of a video's frames: arithmetic only.
 
     Args:

@@ -13,7 +13,7 @@ from verl_vsi.data_adapters.frames import arrays
 from verl_vsi.data_adapters.frames.content import Checksums, Quarantine
 from verl_vsi.data_adapters.frames.decoders import reader_for
 from verl_vsi.data_adapters.frames.decoders.base import CountMismatchError, Deadline, FrameError
-from verl_vsi.data_adapters.frames.info import FrameInfo, Frames, describe
+from verl_vsi.data_adapters.frames.info import FrameInfo, Frames, frame_info
 from verl_vsi.data_adapters.frames.spec import FrameSpec
 from verl_vsi.data_adapters.lru import LRUCache
 from verl_vsi.data_adapters.versions import versions
@@ -170,7 +170,7 @@ class FrameStore:
         if total is not None:
             clip = replace(clip, total=total)
         try:
-            return describe(self.spec, clip)
+            return frame_info(self.spec, clip)
         except ValueError as error:
             raise FrameError(video, str(error)) from error
 

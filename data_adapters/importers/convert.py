@@ -9,9 +9,9 @@ from typing import Any
 
 from verl_vsi.data_adapters import schema
 from verl_vsi.data_adapters.files import relative
-from verl_vsi.data_adapters.importers.fields import FIELDS, SCAN, ColumnMap, RecordFields, describe, read_fields
+from verl_vsi.data_adapters.importers.fields import FIELDS, SCAN, ColumnMap, RecordFields, columns_and_row, read_fields
 from verl_vsi.data_adapters.importers.records import Record, load_records
-from verl_vsi.data_adapters.leakage import refused
+from verl_vsi.data_adapters.leakage import rejection_of
 from verl_vsi.data_adapters.rows import make_row
 from verl_vsi.data_adapters.schema import Kind, Question, Rejected
 
@@ -64,12 +64,12 @@ def import_rows(
 def _check_recognised(record: Record, mapping: ColumnMap, path: str | Path) -> None:
     missing = [column for column in mapping.values() if column not in record]
     if missing:
-        raise ValueError(f"{path}: there is no column '{missing[0]}'\n{describe(record)}")
+        raise ValueError(f"{path}: there is no column '{missing[0]}'\n{columns_and_row(record)}")
     fields = read_fields(record, mapping)
     answer_columns = {*FIELDS["answer"], mapping.get("answer")} & record.keys()  # there, and empty in this row
     if fields.question is None or (fields.answer is None and not answer_columns):
         field = "question" if fields.question is None else "answer"
-        raise ValueError(f"{path}: cannot tell which column holds the {field}\n{describe(record)}")
+        raise ValueError(f"{path}: cannot tell which column holds the {field}\n{columns_and_row(record)}")
 
 
 def _convert(fields: RecordFields, where: str, published: bool, split: str) -> dict[str, Any] | Rejected:
@@ -79,7 +79,7 @@ def _convert(fields: RecordFields, where: str, published: bool, split: str) -> d
     if place is None:
         return Rejected(where, "no scene", f"neither scene nor video is given; --map scene=COLUMN. {fields.question}")
     scene, dataset, video = place
-    leaking = None if published else refused(scene)
+    leaking = None if published else rejection_of(scene)
     if leaking:
         return Rejected(where, leaking.reason, f"scene {scene}: {leaking.detail}")
     text = clean_question(fields.question)

@@ -78,7 +78,7 @@ def parse_mapping(pairs: Sequence[str]) -> ColumnMap:
     return mapping
 
 
-def describe(record: Record) -> str:
+def columns_and_row(record: Record) -> str:
     """Columns and one row, for the error of a file that was not recognised."""
     row = json.dumps(record, default=str)
     return (

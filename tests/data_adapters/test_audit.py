@@ -10,7 +10,7 @@ from verl_vsi.data_adapters.audit import audit
 from verl_vsi.data_adapters.rows import iter_rows, make_row
 from verl_vsi.data_adapters.scene_files import read_meta_info
 from verl_vsi.data_adapters.schema import Question
-from verl_vsi.data_adapters.vsi100k import BuildPlan, build
+from verl_vsi.data_adapters.vsi100k import BuildPlan, build_rows
 
 REAL = os.environ.get("VSI_META_INFO", "")
 
@@ -67,8 +67,8 @@ def test_the_audit_s_guesses_are_those_of_hand_sums():
 @pytest.mark.parametrize("rules", ["paper", "vsibench"])
 def test_the_audit_flags_every_scene_of_the_benchmark_s_file(tmp_path: Path, rules: str):
     with pytest.raises(ValueError, match="no rows"):
-        build(tmp_path / "none.parquet", read_meta_info(REAL), BuildPlan(rules), REAL)
-    outcome = build(tmp_path / "a.parquet", read_meta_info(REAL), BuildPlan(rules, published=True), REAL)
+        build_rows(tmp_path / "none.parquet", read_meta_info(REAL), BuildPlan(rules), REAL)
+    outcome = build_rows(tmp_path / "a.parquet", read_meta_info(REAL), BuildPlan(rules, published=True), REAL)
     report = audit(iter_rows(outcome.path))
     assert set(report.benchmark) == set(report.scenes)
     assert len(report.scenes) == 88

@@ -2,7 +2,7 @@
 
 import pytest
 
-from verl_vsi.data_adapters.leakage import benchmark_scenes, guard, leak, scannet_split
+from verl_vsi.data_adapters.leakage import benchmark_scenes, leak, reject_leaks, scannet_split
 from verl_vsi.data_adapters.schema import Rejected, Scene
 from verl_vsi.data_adapters.synthetic_rooms import make_room
 
@@ -36,9 +36,9 @@ def test_the_lists_are_the_published_ones():
     ],
 )
 @pytest.mark.parametrize("dataset", ["scannet", "rooms", "my_copy"])
-def test_the_guard_goes_by_the_scene_whatever_the_source(scene: str, reason: str | None, dataset: str):
+def test_a_leak_is_told_by_the_scene_whatever_the_source(scene: str, reason: str | None, dataset: str):
     assert leak(scene) == reason
-    (item,) = guard([_scene(scene, dataset)])
+    (item,) = reject_leaks([_scene(scene, dataset)])
     assert item.reason == reason if isinstance(item, Rejected) else reason is None
-    (item,) = guard([_scene(scene, dataset)], published=True)
+    (item,) = reject_leaks([_scene(scene, dataset)], published=True)
     assert isinstance(item, Scene)

@@ -49,8 +49,7 @@ def build(
 ) -> None:
     """Make rows from scenes: ScanNet's files, a meta-info file, or rendered rooms."""
     from verl_vsi.data_adapters.questions import Ambiguity
-    from verl_vsi.data_adapters.vsi100k import BuildPlan
-    from verl_vsi.data_adapters.vsi100k import build as build_rows
+    from verl_vsi.data_adapters.vsi100k import BuildPlan, build_rows
 
     with views.errors():
         found, source = _scenes(out, scannet, meta_info, scenes, labels, workers)

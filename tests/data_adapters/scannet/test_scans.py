@@ -13,7 +13,7 @@ from verl_vsi.data_adapters.rows import read_rows
 from verl_vsi.data_adapters.scannet.scans import label_map, read_labels, read_scan, read_scans, scan_folders
 from verl_vsi.data_adapters.scannet.shapes import floor_area, minimal_box
 from verl_vsi.data_adapters.schema import Rejected, Scene, sort_out
-from verl_vsi.data_adapters.vsi100k import BuildPlan, build
+from verl_vsi.data_adapters.vsi100k import BuildPlan, build_rows
 
 TURN = np.radians(30)  # what axis alignment has to undo
 
@@ -86,7 +86,7 @@ def test_a_scan_s_numbers_are_those_of_its_known_geometry(scannet: Path):
 
 def test_a_scan_goes_through_to_rows(scannet: Path, tmp_path: Path):
     scenes = read_scans(scan_folders(scannet), label_map(scannet), tmp_path / "a.scenes.jsonl", workers=1, quiet=True)
-    build(tmp_path / "a.parquet", scenes, BuildPlan(), "scannet")
+    build_rows(tmp_path / "a.parquet", scenes, BuildPlan(), "scannet")
     answers = {
         r["extra_info"]["question"]: r["reward_model"]["ground_truth"] for r in read_rows(tmp_path / "a.parquet")
     }
