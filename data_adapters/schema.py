@@ -1,7 +1,7 @@
 """The words of this room: tasks and questions, scenes of named boxes in metres, and what was left out.
 
-Task names are VSI-Bench's own (arXiv 2412.14171). Every source yields `Scene` records, every rule set `Question`
-records, and either a `Rejected` in place of what cannot be used: nothing is dropped without a word.
+Task names are VSI-Bench's own (arXiv 2412.14171). Every source yields `Scene` records and every rule set `Question`
+records; in place of what cannot be used stands a `Rejected`: nothing is dropped without a word.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Question:
 
 
 Array = NDArray[np.float64]
+"""Coordinates, metres."""
 
 
 @dataclass(frozen=True, eq=False)
