@@ -17,7 +17,7 @@ import numpy as np
 
 from verl_vsi.data_adapters.scene_files import read_scenes, write_scenes
 from verl_vsi.data_adapters.schema import Box, Scene
-from verl_vsi.data_adapters.vsi100k import BuildPlan, build
+from verl_vsi.data_adapters.vsi100k import BuildPlan, build_rows
 
 
 def scannet_like(number: int) -> Scene:
@@ -47,7 +47,7 @@ def main() -> None:
         scenes = Path(folder) / "all.scenes.jsonl"
         write_scenes(scenes, (scannet_like(i) for i in range(settings.scenes)))
         start = time.perf_counter()
-        outcome = build(Path(folder) / "train.parquet", read_scenes(scenes), BuildPlan(settings.rules), "made up")
+        outcome = build_rows(Path(folder) / "train.parquet", read_scenes(scenes), BuildPlan(settings.rules), "made up")
         seconds = time.perf_counter() - start
         size = outcome.path.stat().st_size / 2**20
         tasks = _tasks(outcome.path)

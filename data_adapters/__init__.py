@@ -1,1 +1,1 @@
-"""Scenes and videos in, rows and frames out. Only `dataset` touches verl."""
+"""Scenes and videos in, rows and frames out. Only `datasets` touches verl."""

@@ -1,4 +1,8 @@
-"""What a file of rows holds: overlap with the benchmark, duplicates, answers, and what guessing would score."""
+"""What a file of rows holds, and what it lacks on disk.
+
+Overlap with the benchmark, duplicates, answers, and what guessing would score; then, scene by scene, the videos and
+scans that are missing, and which official file holds them.
+"""
 
 from __future__ import annotations
 
@@ -8,83 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from verl_vsi.data_adapters import schema as t
+from verl_vsi.data_adapters import schema
 from verl_vsi.data_adapters.files import inside
 from verl_vsi.data_adapters.leakage import benchmark_scenes, leak, scannet_split
 from verl_vsi.data_adapters.scannet.scans import missing_files
 from verl_vsi.rewards.metrics import exact_match, mean_relative_accuracy
 
-# MERGED What is missing on disk, scene by scene, and which official file holds it.
-
-
-OFFICIAL = {
-    "scannetpp": "ScanNet++'s download (kaldir.vc.in.tum.de/scannetpp, after its terms), <scene>/iphone/rgb.mkv",
-    "arkitscenes": "ARKitScenes' download_data.py raw --raw_dataset_assets lowres_wide, <scene>/lowres_wide",
-}
-"""Where a video of a scene outside the benchmark comes from."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """One thing that is not there.
-
-    Args:
-        scene: whose.
-        what: the file, as it should be.
-        source: which official file holds it, or what makes it.
-    """
-
-    scene: str
-    what: str
-    source: str
-
-
-def missing_videos(rows: Iterable[Mapping[str, Any]], root: str | Path) -> Iterator[Missing]:
-    """Videos that rows name and that are not under the root, or are empty; each once.
-
-    Raises:
-        ValueError: a row's path leaves the root.
-    """
-    seen: set[str] = set()
-    for row in rows:
-        info = row["extra_info"]
-        for video in row["videos"]:
-            if video in seen:
-                continue
-            seen.add(video)
-            path = inside(Path(root), video)
-            if not path.exists() or (path.is_file() and not path.stat().st_size):
-                state = " (empty)" if path.exists() else ""
-                yield Missing(info["scene_id"], f"{video}{state}", video_source(info["scene_id"], info["dataset"]))
-
-
-def video_source(scene: str, dataset: str) -> str:
-    """Where the video of a scene comes from."""
-    if scene in benchmark_scenes():
-        return f"nyu-visionx/VSI-Bench, {benchmark_scenes()[scene]}.zip: verl-vsi data bench --zip"
-    if dataset == "rooms":
-        return "verl-vsi data rooms, with the split's seed and count"
-    if dataset == "scannet":
-        return f"ScanNet's {scene}.sens (download-scannet.py --id {scene} --type .sens): verl-vsi data videos"
-    return OFFICIAL.get(dataset, f"the makers of '{dataset}'")
-
-
-def missing_scans(scannet: str | Path, scenes: Iterable[str]) -> Iterator[Missing]:
-    """Files of ScanNet scans that a build needs and the download lacks.
-
-    Args:
-        scannet: the folder that download-scannet.py wrote to.
-        scenes: names of scans.
-    """
-    root = Path(scannet)
-    base = root / "scans" if (root / "scans").is_dir() else root
-    for scene in sorted(scenes):
-        names = missing_files(base / scene)
-        if names:
-            yield Missing(scene, ", ".join(names), f"ScanNet: download-scannet.py --id {scene}")
-
-
-WORDS = {t.REL_DISTANCE: 4, t.DIRECTION_EASY: 2}
+WORD_CHOICES = {schema.REL_DISTANCE: 4, schema.DIRECTION_EASY: 2}
 """Answers to choose from in tasks with word answers."""
 
 
@@ -149,14 +83,14 @@ def audit(rows: Iterable[Mapping[str, Any]]) -> Audit:
         rows: as `verl_vsi.data_adapters.rows.iter_rows` gives them.
     """
     scenes: Counter[str] = Counter()
-    asked: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    answers_to: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     tallies: dict[str, _Tally] = defaultdict(_Tally)
     for row in rows:
         info, answer = row["extra_info"], row["reward_model"]["ground_truth"]
         scenes[info["scene_id"]] += 1
-        asked[info["scene_id"], info["question"]][answer] += 1
+        answers_to[info["scene_id"], info["question"]][answer] += 1
         _count(tallies[info["task"]], info, answer)
-    repeated = {key: answers for key, answers in asked.items() if answers.total() > 1}
+    repeated = {key: answers for key, answers in answers_to.items() if answers.total() > 1}
     return Audit(
         rows=scenes.total(),
         scenes=scenes,
@@ -164,14 +98,14 @@ def audit(rows: Iterable[Mapping[str, Any]]) -> Audit:
         val_scans=tuple(sorted(scenes.keys() & scannet_split("val"))),
         duplicates={key: answers.total() for key, answers in repeated.items()},
         contradictions=tuple(key for key, answers in repeated.items() if len(answers) > 1),
-        tasks={task: _task(tallies[task]) for task in t.TASKS if task in tallies},
+        tasks={task: _task(tallies[task]) for task in schema.TASKS if task in tallies},
     )
 
 
 def _count(tally: _Tally, info: Mapping[str, Any], answer: str) -> None:
     tally.answers[answer] += 1
     tally.numeric = info["kind"] == "number"
-    choices = len(info["options"]) or WORDS.get(info["task"], 0)
+    choices = len(info["options"]) or WORD_CHOICES.get(info["task"], 0)
     if choices and not tally.numeric:
         tally.chances.append(1 / choices)
 
@@ -186,3 +120,79 @@ def _task(tally: _Tally) -> TaskAudit:
 
 def _score(answer: str, truth: str, numeric: bool) -> float:
     return mean_relative_accuracy(float(answer), float(truth)) if numeric else exact_match(answer, truth)
+
+
+OFFICIAL = {
+    "scannetpp": "ScanNet++'s download (kaldir.vc.in.tum.de/scannetpp, after its terms), <scene>/iphone/rgb.mkv",
+    "arkitscenes": "ARKitScenes' download_data.py raw --raw_dataset_assets lowres_wide, <scene>/lowres_wide",
+}
+"""Where a video of a scene outside the benchmark comes from."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A file that is not there.
+
+    Args:
+        scene: whose.
+        what: the file, as it should be.
+        source: which official file holds it, or what makes it.
+    """
+
+    scene: str
+    what: str
+    source: str
+
+
+def missing_videos(rows: Iterable[Mapping[str, Any]], root: str | Path) -> Iterator[Missing]:
+    """Videos that rows name and that are not under the root, or are empty; each once.
+
+    Args:
+        rows: as `verl_vsi.data_adapters.rows.iter_rows` gives them.
+        root: the data root.
+
+    Raises:
+        ValueError: a row's path leaves the root.
+    """
+    checked: set[str] = set()
+    for row in rows:
+        info = row["extra_info"]
+        for video in row["videos"]:
+            if video in checked:
+                continue
+            checked.add(video)
+            path = inside(Path(root), video)
+            if not path.exists() or (path.is_file() and not path.stat().st_size):
+                state = " (empty)" if path.exists() else ""
+                yield Missing(info["scene_id"], f"{video}{state}", video_source(info["scene_id"], info["dataset"]))
+
+
+def video_source(scene: str, dataset: str) -> str:
+    """Where the video of a scene comes from.
+
+    Args:
+        scene: its name.
+        dataset: ``scannet``, ``scannetpp``, ``arkitscenes`` or ``rooms``.
+    """
+    if scene in benchmark_scenes():
+        return f"nyu-visionx/VSI-Bench, {benchmark_scenes()[scene]}.zip: verl-vsi data bench --zip"
+    if dataset == "rooms":
+        return "verl-vsi data rooms, with the split's seed and count"
+    if dataset == "scannet":
+        return f"ScanNet's {scene}.sens (download-scannet.py --id {scene} --type .sens): verl-vsi data videos"
+    return OFFICIAL.get(dataset, f"the makers of '{dataset}'")
+
+
+def missing_scans(scannet: str | Path, scenes: Iterable[str]) -> Iterator[Missing]:
+    """Files of ScanNet scans that a build needs and the download lacks.
+
+    Args:
+        scannet: the folder that download-scannet.py wrote to.
+        scenes: names of scans.
+    """
+    root = Path(scannet)
+    base = root / "scans" if (root / "scans").is_dir() else root
+    for scene in sorted(scenes):
+        names = missing_files(base / scene)
+        if names:
+            yield Missing(scene, ", ".join(names), f"ScanNet: download-scannet.py --id {scene}")

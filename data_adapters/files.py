@@ -1,51 +1,14 @@
-"""Write a file whole or not at all, and never read or write outside a root."""
+"""Files written whole or not at all, lines of JSON, and paths that stay under their root."""
 
 from __future__ import annotations
 
-import io
+import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path, PurePosixPath, PureWindowsPath
-
-import av
-import numpy as np
-from numpy.typing import NDArray
-
-# MERGED Frames to an mp4 file (MPEG-4 part 2, which every build of FFmpeg reads and writes).
-
-
-def encode_mp4(frames: Iterable[NDArray[np.uint8]], rate: float = 4, *, bit_rate: int = 2_000_000) -> bytes:
-    """The same frames always give the same bytes on one build of FFmpeg.
-
-    Args:
-        frames: uint8 (H, W, 3) RGB pictures of one even size, taken one at a time.
-        rate: frames a second.
-        bit_rate: bits a second.
-    """
-    buffer = io.BytesIO()
-    write_mp4(buffer, frames, rate, bit_rate=bit_rate)
-    return buffer.getvalue()
-
-
-def write_mp4(
-    file: io.IOBase, frames: Iterable[NDArray[np.uint8]], rate: float = 4, *, bit_rate: int = 2_000_000
-) -> int:
-    """Write frames to an open binary file, one at a time; return how many there were."""
-    count = 0
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream(
-            "mpeg4", rate=Fraction(rate).limit_denominator(1000), options={"qmin": "2", "qmax": "4"}
-        )
-        stream.bit_rate, stream.pix_fmt, stream.thread_count = bit_rate, "yuv420p", 1
-        for count, frame in enumerate(frames, 1):
-            if count == 1:
-                stream.height, stream.width = frame.shape[:2]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    return count
+from typing import Any
 
 
 @contextmanager
@@ -68,19 +31,51 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
+    """Write UTF-8 text whole or not at all.
+
+    Args:
+        target: the file; its folder is made where missing.
+        text: all of its content.
+    """
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(target: Path, content: bytes) -> None:
-    """Write bytes whole or not at all."""
+    """Write bytes whole or not at all.
+
+    Args:
+        target: the file; its folder is made where missing.
+        content: all of it.
+    """
     with atomic_path(target) as temporary:
         temporary.write_bytes(content)
 
 
+def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each line's value, after the words that name file and line in a message; blank lines are passed over.
+
+    Raises:
+        ValueError: a line is not JSON.
+    """
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            where = f"{path}, line {number}"
+            if line.strip():
+                try:
+                    yield where, json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ValueError(
+                        f"{where}: not JSON ({error}); was the file cut short? Build or download it again"
+                    ) from error
+
+
 def relative(text: str, where: str) -> str:
     """`text` as a path relative to some root, with forward slashes: the form in which records and rows keep paths.
+
+    Args:
+        text: the path, with slashes of either kind.
+        where: start of the message, e.g. the row that names the path.
 
     Raises:
         ValueError: it is empty, absolute, or climbs out with ``..``; the message starts with `where`.
@@ -93,6 +88,10 @@ def relative(text: str, where: str) -> str:
 
 def inside(root: Path, relative: str) -> Path:
     """The path of `relative` under `root`.
+
+    Args:
+        root: a folder; may itself be a link.
+        relative: with forward slashes.
 
     Raises:
         ValueError: it is absolute or climbs out of `root`, by name or through a link that leaves it.

@@ -35,19 +35,19 @@ def leak(scene_id: str) -> str | None:
     return VAL_SCAN if scene_id in scannet_split("val") else None
 
 
-def guard(scenes: Iterable[Scene | Rejected], published: bool = False) -> Iterator[Scene | Rejected]:
-    """Refuse scenes that would leak.
+def reject_leaks(scenes: Iterable[Scene | Rejected], published: bool = False) -> Iterator[Scene | Rejected]:
+    """A `Rejected` in place of every scene that would leak.
 
     Args:
         scenes: of any source.
         published: let them all through, as in the paper's own set ("the total 1.5k scenes"); say so in the fingerprint.
     """
     for scene in scenes:
-        yield scene if published or isinstance(scene, Rejected) else refused(scene.id) or scene
+        yield scene if published or isinstance(scene, Rejected) else rejection_of(scene.id) or scene
 
 
-def refused(scene_id: str) -> Rejected | None:
-    """The refusal of a scene that would leak."""
+def rejection_of(scene_id: str) -> Rejected | None:
+    """Why a scene is left out where training on it would leak; None: it would not."""
     reason = leak(scene_id)
     return None if reason is None else Rejected(scene_id, reason, "kept out of training; --published lets it in")
 

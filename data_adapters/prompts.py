@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from verl_vsi.rewards.formats import MODE_TAGS
+
 VIDEO = "<video>"
 """Placeholder in a row's prompt; the chat template puts the video's tokens there."""
 
-MODES = ("vanilla", "think", "observe")
+MODES = tuple(MODE_TAGS)
 
 
 def user_text(question: str, options: Sequence[str], mode_prompt: str) -> str:
@@ -31,6 +33,10 @@ def sft_answer(answer: str, mode: str) -> str:
 
     The paper trains SFT on VSI-100k directly and does not say how for think and observe; ours: the answer alone for
     vanilla, and in ``<answer>`` tags, without an invented thought, for the modes that ask for tags.
+
+    Args:
+        answer: the truth as text.
+        mode: vanilla, think or observe.
 
     Raises:
         ValueError: the mode is unknown.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ import pyarrow.parquet as pq
 
 from verl_vsi.data_adapters.files import atomic_path, relative
 from verl_vsi.data_adapters.schema import Question, Scene
+from verl_vsi.data_adapters.versions import installed_version
+from verl_vsi.rewards.metrics import is_finite
 
 FINGERPRINT = b"vsi.fingerprint"
 """Key of the file metadata that says where the rows come from, as JSON."""
@@ -90,27 +91,30 @@ def make_row(
 def check_answer(question: Question, where: str) -> None:
     """Refuse a question that no reward could score.
 
+    Args:
+        question: what is asked, and the truth.
+        where: start of the message.
+
     Raises:
         ValueError: no answer; not a finite number where one is wanted; a letter that no option has.
     """
     if not question.answer.strip():
         raise ValueError(f"{where}: no answer")
-    if question.kind == "number" and not _is_number(question.answer):
+    if question.kind == "number" and not is_finite(question.answer):
         raise ValueError(f"{where}: answer '{question.answer}' is not a number, but the task is numeric")
     letters = [option.split(".", 1)[0] for option in question.options]
     if question.kind == "choice" and question.answer not in letters:
         raise ValueError(f"{where}: answer '{question.answer}' is none of the options {letters}")
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) not in (float("inf"), float("-inf")) and float(text) == float(text)
-    except ValueError:
-        return False
-
-
 def rows_of(questions: Iterable[tuple[Question, Scene]], *, data_source: str, split: str) -> Iterator[dict[str, Any]]:
-    """Rows of built questions, each with its scene's video."""
+    """Rows of built questions, each with its scene's video.
+
+    Args:
+        questions: with the scenes that they are about.
+        data_source: ``vsi100k`` or ``vsibench``.
+        split: ``train``, ``val`` or ``test``.
+    """
     for question, scene in questions:
         yield make_row(question, dataset=scene.dataset, video=scene.video, data_source=data_source, split=split)
 
@@ -139,18 +143,13 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]], about: Mappi
                     digest.update(json.dumps(row, sort_keys=True).encode())
                     count += 1
                 writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
-            mark = {"sha256": digest.hexdigest(), "rows": count, "published": False, **about, "versions": _versions()}
-            writer.add_key_value_metadata({FINGERPRINT.decode(): json.dumps(mark)})
+            versions = {"verl-vsi": installed_version("verl-vsi") or "unknown"}
+            content = {"sha256": digest.hexdigest(), "rows": count}
+            fingerprint = {**content, "published": False, **about, "versions": versions}
+            writer.add_key_value_metadata({FINGERPRINT.decode(): json.dumps(fingerprint)})
         if not count:
             raise NoRowsError(f"{path}: there are no rows to write")
-    return mark
-
-
-def _versions() -> dict[str, str]:
-    try:
-        return {"verl-vsi": version("verl-vsi")}
-    except PackageNotFoundError:
-        return {"verl-vsi": "unknown"}
+    return fingerprint
 
 
 def open_rows(path: str | Path) -> pq.ParquetFile:
@@ -167,10 +166,10 @@ def open_rows(path: str | Path) -> pq.ParquetFile:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, pa.ArrowIOError) as error:
         raise ValueError(f"{path}: not a parquet file ({error}); make it with verl-vsi data build") from error
-    lacking = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
-    if lacking:
+    missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
+    if missing:
         raise ValueError(
-            f"{path}: column '{lacking[0]}' is missing (it has {', '.join(file.schema_arrow.names)}); "
+            f"{path}: column '{missing[0]}' is missing (it has {', '.join(file.schema_arrow.names)}); "
             "bring foreign files in with verl-vsi data import"
         )
     if not file.metadata.num_rows:

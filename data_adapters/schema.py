@@ -1,4 +1,8 @@
-"""A scene as every source yields it: named boxes in metres, a room size, and the video that shows it."""
+"""The words of this room: tasks and questions, scenes of named boxes in metres, and what was left out.
+
+Task names are VSI-Bench's own (arXiv 2412.14171). Every source yields `Scene` records and every rule set `Question`
+records; in place of what cannot be used stands a `Rejected`: nothing is dropped without a word.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# MERGED The tasks by VSI-Bench's own names (arXiv 2412.14171), and a question as every rule set yields it.
-
-Kind = Literal["number", "word", "choice"]
+from verl_vsi.rewards.answers import Kind
 
 COUNTING = "object_counting"
 ABS_DISTANCE = "object_abs_distance"
@@ -56,39 +58,8 @@ class Question:
     trace: Mapping[str, Any] = field(default_factory=dict)
 
 
-# MERGED Scenes that cannot be used, with the reason, in place of a silent gap.
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """Something that was left out.
-
-    Args:
-        where: the scene, or the file and its row.
-        reason: a few words that many may share, for the summary.
-        detail: the value and the way out.
-    """
-
-    where: str
-    reason: str
-    detail: str = ""
-
-
-def sort_out(found: Iterable[Scene | Rejected]) -> tuple[list[Scene], list[Rejected]]:
-    """Part what can be used from what cannot; a scene without boxes goes to the latter."""
-    scenes: list[Scene] = []
-    rejected: list[Rejected] = []
-    for item in found:
-        if isinstance(item, Rejected):
-            rejected.append(item)
-        elif not item.boxes:
-            rejected.append(Rejected(item.id, "scene without boxes", f"{item.dataset}: no object is annotated"))
-        else:
-            scenes.append(item)
-    return scenes, rejected
-
-
 Array = NDArray[np.float64]
+"""Coordinates, metres."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,3 +138,32 @@ class Scene:
         """
         boxed = Counter(b.category for b in self.boxes)
         return tuple(b for b in self.boxes if self.counts.get(b.category) == boxed[b.category] == 1)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Something that was left out.
+
+    Args:
+        where: the scene, or the file and its row.
+        reason: a few words that many may share, for the summary.
+        detail: the value and what to do.
+    """
+
+    where: str
+    reason: str
+    detail: str = ""
+
+
+def sort_out(items: Iterable[Scene | Rejected]) -> tuple[list[Scene], list[Rejected]]:
+    """Part what can be used from what cannot; a scene without boxes goes to the latter."""
+    scenes: list[Scene] = []
+    rejected: list[Rejected] = []
+    for item in items:
+        if isinstance(item, Rejected):
+            rejected.append(item)
+        elif not item.boxes:
+            rejected.append(Rejected(item.id, "scene without boxes", f"{item.dataset}: no object is annotated"))
+        else:
+            scenes.append(item)
+    return scenes, rejected

@@ -1,4 +1,4 @@
-"""Long work that goes on where it was: JSON lines appended as things are done, put in order at the end."""
+"""Long work: shared out to processes, and a log of what is done, so that an interrupted call goes on where it was."""
 
 from __future__ import annotations
 
@@ -14,27 +14,25 @@ from typing import Any, TextIO, TypeVar
 
 from verl_vsi.data_adapters.files import write_text
 
-# MERGED The same work on many things, in processes, in order.
-
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_processes(work: Callable[[T], R], things: Sequence[T], workers: int, chunk: int = 1) -> Iterator[R]:
-    """``map(work, things)`` in `workers` fresh processes; here where there is too little to share.
+def in_processes(function: Callable[[T], R], items: Sequence[T], workers: int, chunk: int = 1) -> Iterator[R]:
+    """``map(function, items)`` in `workers` fresh processes; here where there is too little to share.
 
     Args:
-        work: a function that pickles.
-        things: what to work on; results come in this order.
+        function: one that pickles.
+        items: what to call it with; results come in this order.
         workers: processes; 1 works in this one.
-        chunk: things that a process takes at a time.
+        chunk: items that a process takes at a time.
     """
-    if workers <= 1 or len(things) <= chunk:
-        yield from map(work, things)
+    if workers <= 1 or len(items) <= chunk:
+        yield from map(function, items)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         try:
-            yield from pool.map(work, things, chunksize=chunk)
+            yield from pool.map(function, items, chunksize=chunk)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -52,11 +50,11 @@ def end_with_parent() -> None:
 
 
 Line = dict[str, Any]
-"""A JSON object with an ``id``."""
+"""What a log says of one finished item: a JSON object with an ``id``."""
 
 
 class Worklog:
-    """Lines of finished work in ``<path>.part``, until `finish` writes `path` itself.
+    """JSON lines of finished work, appended to ``<path>.part`` until `finish` writes them to `path` in order.
 
     Args:
         path: the file that is there only when all is done.
@@ -77,7 +75,7 @@ class Worklog:
         return self
 
     def add(self, line: Line) -> None:
-        """Note one thing as done; it survives a kill from here on."""
+        """Note one item as done; it survives a kill from here on."""
         assert self._file is not None, "add lines inside the with block"
         self.lines[line["id"]] = line
         self._file.write(json.dumps(line) + "\n")

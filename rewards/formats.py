@@ -13,6 +13,9 @@ from collections.abc import Callable
 Format = Callable[[str, str], float]
 """(response, tag) -> 1 or 0."""
 
+MODE_TAGS: dict[str, str | None] = {"vanilla": None, "think": "think", "observe": "observe"}
+"""The paper's modes and the tag of their first block."""
+
 TAGS = ("think", "observe", "answer")
 
 _SOMETHING = re.compile(r"[^\W_]")
@@ -23,10 +26,14 @@ def strict(response: str, tag: str) -> float:
 
     "Something" is a letter or a digit; white space may stand between and around the pairs. This is what the paper's
     two hacks (empty thinking, repeated tags) call for.
+
+    Args:
+        response: what the model wrote.
+        tag: of the mode's first block, `think` or `observe`.
     """
-    wanted = {tag, "answer"}
-    for name in wanted.union(TAGS):
-        pairs = int(name in wanted)
+    required = {tag, "answer"}
+    for name in required.union(TAGS):
+        pairs = int(name in required)
         if response.count(f"<{name}>") != pairs or response.count(f"</{name}>") != pairs:
             return 0.0
     before, _, rest = response.partition(f"<{tag}>")
@@ -41,6 +48,10 @@ def r1v(response: str, tag: str) -> float:
     """1 where R1-V's pattern, `<tag>.*?</tag>\\s*<answer>.*?</answer>`, matches the whole response.
 
     Loose: empty thinking and repeated tags pass.
+
+    Args:
+        response: what the model wrote.
+        tag: of the mode's first block, `think` or `observe`.
     """
     opening, closing = f"<{tag}>", "</answer>"
     if not (response.startswith(opening) and response.endswith(closing)):

@@ -21,12 +21,22 @@ TOLERANCES: tuple[float, ...] = tuple((1 - np.linspace(0.5, 0.95, 10)).tolist())
 
 
 def exact_match(answer: str, truth: str) -> float:
-    """1 if both are the same but for case (letters and words)."""
+    """1 if both are the same but for case (letters and words).
+
+    Args:
+        answer: as read from the response.
+        truth: the ground truth.
+    """
     return float(answer.lower() == truth.lower())
 
 
 def exact(answer: float, truth: float) -> float:
-    """1 if both are the same number."""
+    """1 if both are the same number.
+
+    Args:
+        answer: as read from the response.
+        truth: the ground truth.
+    """
     return float(answer == truth)
 
 
@@ -34,6 +44,10 @@ def mean_relative_accuracy(answer: float, truth: float) -> float:
     """The share of VSI-Bench's ten tolerances that `|answer - truth| / truth` meets.
 
     As in the benchmark's code the comparison is `<=` (the paper prints `<`).
+
+    Args:
+        answer: as read from the response.
+        truth: the ground truth.
     """
     if not _comparable(answer, truth):
         return exact(answer, truth)
@@ -46,20 +60,42 @@ def min_relative(answer: float, truth: float) -> float:
 
     The paper defines d and leaves open how it becomes a reward; this form fits its curves. Twice the truth and half
     of it both score 0.
+
+    Args:
+        answer: as read from the response.
+        truth: the ground truth.
     """
     return max(0.0, 1.0 - relative_difference(answer, truth))
 
 
 def inverse(answer: float, truth: float) -> float:
-    """`1 / (1 + d)` with vsGRPO's d: a slope everywhere, so that a wild guess still learns which way to go."""
+    """`1 / (1 + d)` with vsGRPO's d: a slope everywhere, so that a wild guess still learns which way to go.
+
+    Args:
+        answer: as read from the response.
+        truth: the ground truth.
+    """
     return 1.0 / (1.0 + relative_difference(answer, truth))
 
 
 def relative_difference(answer: float, truth: float) -> float:
-    """vsGRPO's `d = |answer - truth| / min(answer, truth)`; 0 or infinity where either is not a positive number."""
+    """vsGRPO's `d = |answer - truth| / min(answer, truth)`; 0 or infinity where either is not a positive number.
+
+    Args:
+        answer: as read from the response.
+        truth: the ground truth.
+    """
     if not _comparable(answer, truth):
         return 0.0 if answer == truth else math.inf
     return abs(answer - truth) / min(answer, truth)
+
+
+def is_finite(number: object) -> bool:
+    """Is it a finite number, or a text that Python reads as one?"""
+    try:
+        return math.isfinite(float(str(number)))
+    except ValueError:
+        return False
 
 
 def _comparable(answer: float, truth: float) -> bool:

@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from verl_vsi.rewards.formats import MODE_TAGS
 from verl_vsi.rewards.terms import RewardSettings
 from verl_vsi.rewards.vsgrpo import compute_score
-
-MODE_TAGS: dict[str, str | None] = {"vanilla": None, "think": "think", "observe": "observe"}
-"""The paper's modes and the tag of their first block."""
 
 NEAR = {"min_relative": 0.75, "inverse": 0.8, "mra": 0.6, "exact": 0.0}
 """What 5 scores against 4, by numeric score: d is 1/4 of the smaller and of the truth."""
@@ -26,7 +24,7 @@ FAR = {"min_relative": 0.0, "inverse": 1 / 100, "mra": 0.0, "exact": 0.0}
 
 @dataclass(frozen=True)
 class KnownAnswer:
-    """A known answer.
+    """A response whose score is known.
 
     Args:
         task: VSI-Bench's task name.
@@ -77,20 +75,20 @@ def check(reward_kwargs: Mapping[str, Any], mode: str | None = None) -> list[str
         settings = RewardSettings(**reward_kwargs)
     except (ImportError, TypeError, ValueError) as error:
         return [f"the reward's settings: {error}"]
-    failures = [failure for golden in KNOWN_ANSWERS for failure in _failures(golden, settings, reward_kwargs)]
+    failures = [failure for known in KNOWN_ANSWERS for failure in _failures(known, settings, reward_kwargs)]
     if mode in MODE_TAGS and MODE_TAGS[mode] != settings.tag:
         failures.insert(0, f"mode {mode} writes tag {MODE_TAGS[mode]}, but the reward looks for {settings.tag}")
     return failures
 
 
-def _failures(golden: KnownAnswer, settings: RewardSettings, reward_kwargs: Mapping[str, Any]) -> list[str]:
-    response = golden.response(settings.tag)
-    where = f"{golden.task}, truth {golden.truth}, response {response!r}"
+def _failures(known: KnownAnswer, settings: RewardSettings, reward_kwargs: Mapping[str, Any]) -> list[str]:
+    response = known.response(settings.tag)
+    where = f"{known.task}, truth {known.truth}, response {response!r}"
     try:
-        parts = compute_score(f"golden/{golden.task}", response, golden.truth, {}, **reward_kwargs)
+        parts = compute_score(f"selftest/{known.task}", response, known.truth, {}, **reward_kwargs)
     except Exception as error:  # a term of the user's own may raise anything
         return [f"{where}: {type(error).__name__}: {error}"]
-    expected = _expected(golden, settings)
+    expected = _expected(known, settings)
     wrong = [
         f"{where}: {name} is {parts[name]}, expected {value}"
         for name, value in expected.items()
@@ -104,12 +102,12 @@ def _failures(golden: KnownAnswer, settings: RewardSettings, reward_kwargs: Mapp
     return wrong + outside
 
 
-def _expected(golden: KnownAnswer, settings: RewardSettings) -> dict[str, float]:
-    accuracy = golden.accuracy
+def _expected(known: KnownAnswer, settings: RewardSettings) -> dict[str, float]:
+    accuracy = known.accuracy
     return {
         "reward/accuracy": accuracy[settings.numeric] if isinstance(accuracy, Mapping) else accuracy,
-        "reward/format": float(golden.well_formed),
-        "parse_failure": float(not golden.answer),
+        "reward/format": float(known.well_formed),
+        "parse_failure": float(not known.answer),
     }
 
 

@@ -1,11 +1,6 @@
-"""Reward terms by name: one dictionary, one decorator.
+"""Reward terms by name: one dictionary, one decorator (see `term`), the paper's own terms, and what a recipe sets.
 
-    @term("short")
-    def short(response: Response) -> float:
-        '''1 for an answer of at most three words.'''
-        return float(len(response.text.split()) <= 3)
-
-A recipe then weighs it (`+vsi.reward.terms.short=0.2`) after naming the module that holds it (`vsi.reward.modules`).
+A recipe weighs a term (`+vsi.reward.terms.short=0.2`) after naming the module that holds it (`vsi.reward.modules`).
 A term is a function of a module, not a lambda or a closure: rewards are pickled on their way to Ray's workers.
 """
 
@@ -17,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 
-from verl_vsi.rewards.answers import EXTRACTIONS, Answer, Kind, extract
+from verl_vsi.rewards.answers import EXTRACTIONS, Answer, Kind, extract, extraction_name
 from verl_vsi.rewards.formats import FORMATS
 from verl_vsi.rewards.metrics import NUMERIC, exact_match
 
@@ -61,12 +56,22 @@ def term(name: str) -> Callable[[Term], Term]:
 
     Raises:
         ValueError: the name is taken by another function.
+
+    Example:
+        >>> @term("short")
+        ... def short(response: Response) -> float:
+        ...     '''1 for an answer of at most three words.'''
+        ...     return float(len(response.text.split()) <= 3)
+        >>> from verl_vsi.rewards.vsgrpo import compute_score
+        >>> parts = compute_score("vsi100k/object_counting", "4 chairs", "4", terms={"accuracy": 1.0, "short": 0.2})
+        >>> parts["score"], parts["reward/short"]
+        (1.2, 1.0)
     """
 
     def register(function: Term) -> Term:
-        taken = TERMS.setdefault(name, function)
-        if (taken.__module__, taken.__qualname__) != (function.__module__, function.__qualname__):
-            raise ValueError(f"reward term '{name}' is {taken.__module__}.{taken.__qualname__}: choose another name")
+        holder = TERMS.setdefault(name, function)
+        if (holder.__module__, holder.__qualname__) != (function.__module__, function.__qualname__):
+            raise ValueError(f"reward term '{name}' is {holder.__module__}.{holder.__qualname__}: choose another name")
         TERMS[name] = function
         return function
 
@@ -81,7 +86,7 @@ class RewardSettings:
         terms: weight of each term; the score is the weighted sum. The paper's: a plain sum (as in R1-V, on which it
             is built). `format` counts only where there is a tag.
         numeric: `min_relative`, `inverse`, `mra` or `exact`.
-        extraction: `official`, `harness` or `robust`.
+        extraction: `official`, `lmms_eval` or `robust`.
         format: `strict` or `r1v`.
         tag: `think`, `observe`, or None for the vanilla mode.
         length_cap: characters at which the length term is full.
@@ -104,8 +109,9 @@ class RewardSettings:
         """Import the user's modules, then hold every name against what is registered."""
         for module in self.modules:
             import_module(module)
-        for name, known in (("numeric", NUMERIC), ("extraction", EXTRACTIONS), ("format", FORMATS)):
-            one_of(f"reward {name}", getattr(self, name), known)
+        object.__setattr__(self, "extraction", extraction_name(self.extraction))
+        for name, choices in (("numeric", NUMERIC), ("extraction", EXTRACTIONS), ("format", FORMATS)):
+            one_of(f"reward {name}", getattr(self, name), choices)
         for name, weight in self.terms.items():
             one_of("reward term", name, TERMS)
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
@@ -119,17 +125,22 @@ class RewardSettings:
         return {name: float(weight) for name, weight in self.terms.items() if self.tag or name != "format"}
 
 
-def one_of(what: str, value: object, known: Iterable[object]) -> None:
-    """Refuse a value that is none of the known ones.
+def one_of(what: str, value: object, choices: Iterable[object]) -> None:
+    """Refuse a value that is not among the choices.
+
+    Args:
+        what: the value's name in the message.
+        value: what the user has set.
+        choices: what may be set.
 
     Raises:
         ValueError: says what it is, the value, and what would do.
     """
-    if value not in known:
-        raise ValueError(f"{what} '{value}' is unknown; one of {', '.join(sorted(map(str, known)))}")
+    if value not in choices:
+        raise ValueError(f"{what} '{value}' is unknown; one of {', '.join(sorted(map(str, choices)))}")
 
 
-# The paper's reward terms (arXiv 2504.00883, section 4), and the length term of its failed experiment.
+# The paper's terms (arXiv 2504.00883, section 4), and the length term of its failed experiment.
 
 
 @term("accuracy")
@@ -155,7 +166,12 @@ def length(response: Response) -> float:
 
 
 def score_answer(response: Response, numeric: str) -> float:
-    """The answer's score with a numeric score of one's choice."""
+    """The answer's score with a numeric score of one's choice; 0 where no answer can be read.
+
+    Args:
+        response: with its truth.
+        numeric: a name of `NUMERIC`, for answers that are numbers.
+    """
     answer = response.answer
     if answer is None:
         return 0.0

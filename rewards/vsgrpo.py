@@ -9,13 +9,13 @@ A bad response is data: any text gets a score. A bad row or a bad setting is a m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from verl_vsi.rewards.answers import Kind
 from verl_vsi.rewards.answers.quantities import TASK_UNITS
 from verl_vsi.rewards.formats import FORMATS
+from verl_vsi.rewards.metrics import is_finite
 from verl_vsi.rewards.terms import TERMS, Response, RewardSettings, one_of, score_answer
 
 
@@ -37,7 +37,7 @@ def compute_score(
         ground_truth: the truth as text.
         extra_info: the row's own; `task`, `kind`, `options` and `index` are used where present.
         reward_router_address, reward_model_tokenizer: verl passes them where a reward model runs; unused.
-        settings: see `Settings`.
+        settings: see `RewardSettings`.
 
     Returns:
         The same keys for every row of a run, as verl demands: `score` (the weighted sum), `acc` (the benchmark's own
@@ -46,6 +46,20 @@ def compute_score(
 
     Raises:
         ValueError: a setting or a row that makes no sense, named.
+
+    Example:
+        Five chairs where there are four, in the think mode's format: d is 1/4 of the truth, so accuracy is 1 - 1/4.
+
+        >>> response = "<think>Three here, two there.</think><answer>5</answer>"
+        >>> for name, value in compute_score("vsi100k/object_counting", response, "4", tag="think").items():
+        ...     print(f"{name:16}{value}")
+        score           1.75
+        acc             0.6
+        reward/accuracy 0.75
+        reward/format   1.0
+        parse_failure   0.0
+        format_failure  0.0
+        pred            5.0
     """
     return grade(respond(data_source, solution_str, ground_truth, extra_info or {}, RewardSettings(**settings)))
 
@@ -53,12 +67,23 @@ def compute_score(
 def respond(
     data_source: str, text: str | bytes | None, truth: str, extra_info: Mapping[str, Any], settings: RewardSettings
 ) -> Response:
-    """A row and a response, as the terms see them."""
+    """A row and a response, as the terms see them.
+
+    Args:
+        data_source: see `compute_score`.
+        text: the response, decoded; None counts as empty.
+        truth: the ground truth as text.
+        extra_info: the row's own.
+        settings: what the recipe says.
+
+    Raises:
+        ValueError: the row makes no sense.
+    """
     task = str(extra_info.get("task") or data_source.rpartition("/")[2])
     kind = extra_info.get("kind") or _kind(task, str(truth))
     row = f"row {extra_info.get('index', '?')} of {data_source}:"
     one_of(f"{row} kind", kind, get_args(Kind))
-    if kind == "number" and not _is_finite(truth):
+    if kind == "number" and not is_finite(truth):
         raise ValueError(f"{row} its truth {truth!r} is not a number; rebuild the rows (verl-vsi data build)")
     options = extra_info.get("options")
     return Response(
@@ -90,10 +115,3 @@ def _kind(task: str, truth: str) -> Kind:
     if task in TASK_UNITS:
         return "number"
     return "choice" if len(truth) == 1 and truth.isupper() else "word"
-
-
-def _is_finite(number: object) -> bool:
-    try:
-        return math.isfinite(float(str(number)))
-    except ValueError:
-        return False

@@ -1,6 +1,14 @@
-"""Pairs for DPO from the same rows: the right answer, and a wrong one by the rule of `preferences`.
+"""Pairs for DPO from the same rows: the right answer, and a wrong one by a rule.
 
 data.custom_cls: {path: pkg://verl_vsi.data_adapters.datasets.dpo, name: VsiDPODataset}
+
+"The correct answer is modified to a wrong one" (arXiv 2504.00883, section 4.1); the paper does not say how. Ours, drawn
+from the seed and the question:
+
+- a number is multiplied or divided by a factor between 1.25 and 3, written with as many decimals, and is another
+  number (a count moves by at least one and stays positive);
+- a lettered choice becomes another letter of its options;
+- ``left`` and ``right`` change places, and a word becomes another object that the question offers.
 """
 
 from __future__ import annotations
@@ -16,14 +24,6 @@ from datasets import Dataset
 from verl_vsi.data_adapters.datasets.lengths import tokenize
 from verl_vsi.data_adapters.datasets.sft import VsiSFTDataset
 from verl_vsi.data_adapters.prompts import sft_answer
-
-# MERGED A wrong answer for every right one, as DPO wants: "the correct answer is modified to a wrong one" (section 4.1).
-#
-# The paper does not say how; ours, drawn from the seed and the question:
-# - a number is multiplied or divided by a factor between 1.25 and 3, written with as many decimals, and is another number
-#   (a count moves by at least one and stays positive);
-# - a lettered choice becomes another letter of its options;
-# - ``left`` and ``right`` change places, and a word becomes another object that the question offers.
 
 FACTORS = (1.25, 3.0)
 """How far a wrong number is off: wrong enough to score less, near enough to be plausible."""
@@ -46,14 +46,19 @@ def rejected_answer(row: Mapping[str, Any], seed: int = 0) -> str:
     draw = random.Random(f"{seed}/{about['scene_id']}/{about['index']}/{about['question']}")
     if about["kind"] == "number":
         return wrong_number(truth, draw)
-    options = [option[0] for option in about["options"]] if about["kind"] == "choice" else offered(about["question"])
+    is_choice, question = about["kind"] == "choice", about["question"]
+    options = [option[0] for option in about["options"]] if is_choice else offered_objects(question)
     if truth in _OPPOSITES and truth not in options:
         return _OPPOSITES[truth]
-    return _other(options, truth, about["question"], draw)
+    return _other(options, truth, question, draw)
 
 
 def wrong_number(truth: str, draw: random.Random) -> str:
     """Another number with as many decimals.
+
+    Args:
+        truth: the number as text.
+        draw: source of the factor.
 
     Raises:
         ValueError: `truth` is no number.
@@ -68,7 +73,7 @@ def wrong_number(truth: str, draw: random.Random) -> str:
     return text
 
 
-def offered(question: str) -> list[str]:
+def offered_objects(question: str) -> list[str]:
     """The objects that a question lists in brackets: ``(sink, pillow, bed, guitar)``."""
     listed = _OFFERED.findall(question)
     return [name.strip() for name in listed[-1].split(",")] if listed else []
@@ -102,7 +107,7 @@ class VsiDPODataset(VsiSFTDataset):
         return {"pair": pair}
 
     def _tokens(self, dataframe: Dataset) -> tuple[list[Any], list[Any]]:
-        """Prompts and right answers, as the parent's; the wrong ones are kept beside."""
+        """Token ids of prompts and right answers, as the parent's; those of the wrong ones go to `_rejected`."""
         prompts, chosen = super()._tokens(dataframe)
         seed = int((self.config.get("vsi") or {}).get("seed") or 0)
         wrong = [rejected_answer(cast(dict, row), seed) for row in dataframe]
@@ -111,7 +116,12 @@ class VsiDPODataset(VsiSFTDataset):
         return prompts, chosen
 
     def prompt_lengths(self, dataframe: Dataset, infos: Any) -> list[int]:
-        """Tokens of each row's prompt and of the longer answer."""
+        """Tokens of each row's prompt and of the longer answer.
+
+        Args:
+            dataframe: rows.
+            infos: the index entry of every video that they name.
+        """
         prompts, chosen = self._tokens(dataframe)
         extra = self._video_tokens(dataframe, infos)
         answers = zip(chosen, self._rejected, strict=True)

@@ -34,6 +34,11 @@ def check_sizes(processor: Any, infos: Iterable[FrameInfo], mm_kwargs: Mapping[s
 
     Asks the processor itself, with one black pair of frames a size.
 
+    Args:
+        processor: a Hugging Face processor.
+        infos: index entries of the stored frames.
+        mm_kwargs: what verl hands to the processor with every call.
+
     Raises:
         ValueError: it would resize them; says to what, and which settings disagree.
     """

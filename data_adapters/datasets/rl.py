@@ -46,8 +46,8 @@ class VsiDataset(RLHFDataset):
         videos: list[list[str]] = list(dataframe[self.video_key])
         infos = usable_videos(self.settings, (v for row in videos for v in row))
         check_sizes(self.processor, infos.values(), self.mm_processor_kwargs)
-        kept = [i for i, row in enumerate(videos) if all(v in infos for v in row)]
-        dataframe = self._within_limit(dataframe.select(kept), infos)
+        usable = [i for i, row in enumerate(videos) if all(v in infos for v in row)]
+        dataframe = self._within_limit(dataframe.select(usable), infos)
         if not len(dataframe):
             raise ValueError(
                 f"no row of {', '.join(map(str, self.original_data_files))} is left to train on (see above)"
@@ -56,11 +56,11 @@ class VsiDataset(RLHFDataset):
 
     def _within_limit(self, dataframe: Dataset, infos: dict[str, FrameInfo]) -> Dataset:
         lengths = self.prompt_lengths(dataframe, infos)
-        kept = [i for i, n in enumerate(lengths) if n <= self.max_prompt_length]
-        if len(kept) == len(lengths):
+        fitting = [i for i, n in enumerate(lengths) if n <= self.max_prompt_length]
+        if len(fitting) == len(lengths):
             return dataframe
         message = (
-            f"{len(lengths) - len(kept)} of {len(lengths)} prompts are longer than {self.limit_key}="
+            f"{len(lengths) - len(fitting)} of {len(lengths)} prompts are longer than {self.limit_key}="
             f"{self.max_prompt_length} (longest: {max(lengths)} tokens, of which a video takes up to "
             f"{max(i.tokens for i in infos.values())}); raise {self.limit_key}, or lower "
             "vsi.frames.nframes or vsi.frames.max_pixels"
@@ -68,7 +68,7 @@ class VsiDataset(RLHFDataset):
         if not self.filter_overlong_prompts:
             raise ValueError(f"{message}, or set data.filter_overlong_prompts=True to leave them out")
         print(f"left out: {message}")
-        return dataframe.select(kept)
+        return dataframe.select(fitting)
 
     def prompt_lengths(self, dataframe: Dataset, infos: dict[str, FrameInfo]) -> list[int]:
         """Tokens of each row's prompt as the model reads it; no video is opened.

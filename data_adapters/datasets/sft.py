@@ -5,8 +5,6 @@ data.custom_cls: {path: pkg://verl_vsi.data_adapters.datasets.sft, name: VsiSFTD
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -17,6 +15,7 @@ from verl_vsi.data_adapters.datasets.data_settings import open_store
 from verl_vsi.data_adapters.datasets.lengths import tokenize
 from verl_vsi.data_adapters.datasets.rl import VsiDataset
 from verl_vsi.data_adapters.frames import FrameInfo
+from verl_vsi.data_adapters.lru import LRUCache
 from verl_vsi.data_adapters.prompts import sft_answer
 
 Inputs = dict[str, torch.Tensor]
@@ -40,7 +39,7 @@ class VsiSFTDataset(VsiDataset):
     ) -> None:
         if (pad_mode := config.get("pad_mode", "no_padding")) != "no_padding":
             raise ValueError(f"data.pad_mode is {pad_mode}; VsiSFTDataset's videos differ in length: set no_padding")
-        self._pixels = ByteCache(PIXEL_BYTES)
+        self._pixels: LRUCache[str, Inputs] = LRUCache(PIXEL_BYTES, _nbytes)
         super().__init__(parquet_files, tokenizer, config, processor, max_samples)
 
     def _download(self, use_origin_parquet: bool = False) -> None:
@@ -54,7 +53,12 @@ class VsiSFTDataset(VsiDataset):
         self._prompts, self._answers = self._tokens(self.dataframe)
 
     def prompt_lengths(self, dataframe: Dataset, infos: dict[str, FrameInfo]) -> list[int]:
-        """Tokens of each row's prompt and answer."""
+        """Tokens of each row's prompt and answer.
+
+        Args:
+            dataframe: rows.
+            infos: the index entry of every video that they name.
+        """
         prompts, answers = self._tokens(dataframe)
         extra = self._video_tokens(dataframe, infos)
         return [len(p) + len(a) + e for p, a, e in zip(prompts, answers, extra, strict=True)]
@@ -86,17 +90,18 @@ class VsiSFTDataset(VsiDataset):
         return tokenize(self.processor, [self._render(r) for r in rows]), tokenize(self.processor, answers)
 
     def _inputs(self, videos: list[str]) -> Inputs:
-        made = [self._pixels.get(v, lambda v=v: self._process(v)) for v in videos]
-        return {key: torch.cat([m[key] for m in made]) if len(made) > 1 else made[0][key] for key in made[0]}
+        inputs = [self._pixels.get(v) or self._pixels.put(v, self._process(v)) for v in videos]
+        return {key: torch.cat([i[key] for i in inputs]) if len(inputs) > 1 else inputs[0][key] for key in inputs[0]}
 
     def _process(self, video: str) -> Inputs:
+        """pixel_values_videos (patches, 1176) float32 and video_grid_thw (1, 3) of one video."""
         frames = open_store(self.settings).frames(self.settings.video(video)).tensor()
         kwargs = dict(self.mm_processor_kwargs)
         out = self.processor.video_processor(videos=[frames], return_tensors="pt", do_sample_frames=False, **kwargs)
         return {key: out[key] for key in ("pixel_values_videos", "video_grid_thw")}
 
     def _expand(self, ids: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
-        """Repeat each video's placeholder as often as it has tokens."""
+        """(L,) ids, each video's placeholder repeated as often as its row of `grids` (videos, 3) has tokens."""
         merge = self.processor.video_processor.merge_size**2
         repeats = torch.ones_like(ids)
         repeats[ids == self.processor.video_token_id] = grids.prod(dim=1) // merge
@@ -112,25 +117,5 @@ class VsiSFTDataset(VsiDataset):
         return torch.cat((torch.arange(ids.shape[1])[None], vision[:, 0].long()))
 
 
-class ByteCache:
-    """Least recently used tensors, bounded in bytes."""
-
-    def __init__(self, limit: int) -> None:  # noqa: D107
-        self._limit = limit
-        self._held: OrderedDict[str, Inputs] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, key: str, make: Callable[[], Inputs]) -> Inputs:
-        """What is held under `key`, or what `make` gives, held from now on."""
-        if key in self._held:
-            self._held.move_to_end(key)
-            return self._held[key]
-        made = self._held[key] = make()
-        self._bytes += _size(made)
-        while self._bytes > self._limit and len(self._held) > 1:
-            self._bytes -= _size(self._held.popitem(last=False)[1])
-        return made
-
-
-def _size(inputs: Inputs) -> int:
-    return sum(t.nbytes for t in inputs.values())
+def _nbytes(inputs: Inputs) -> int:
+    return sum(tensor.nbytes for tensor in inputs.values())

@@ -1,6 +1,7 @@
 """Videos decoded once: sampling, sizes, decoders, and the memory-mapped store that every reader shares."""
 
-from verl_vsi.data_adapters.frames.info import FrameError, FrameInfo, Frames
+from verl_vsi.data_adapters.frames.decoders.base import FrameError
+from verl_vsi.data_adapters.frames.info import FrameInfo, Frames
 from verl_vsi.data_adapters.frames.spec import FrameSpec
 from verl_vsi.data_adapters.frames.store import FrameStore, OnError
 

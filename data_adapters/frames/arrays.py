@@ -1,4 +1,4 @@
-"""One array a file: written frame by frame, mapped for reading, known to be whole by its checksum."""
+"""One array a file: resized and written frame by frame, mapped for reading, known to be whole by its checksum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from verl_vsi.data_adapters.files import atomic_path, write_text
 from verl_vsi.data_adapters.frames.info import FrameInfo, Frames
-from verl_vsi.data_adapters.frames.spec import Image, resize
+from verl_vsi.data_adapters.frames.spec import Image
 
 VERSION = 1
 """Of the layout of array and index entry; another version is built anew."""
@@ -42,6 +42,31 @@ def write(path: Path, meta: FrameInfo, images: Iterable[Image], source: dict[str
     write_text(path.with_suffix(".json"), json.dumps(entry, indent=1))
 
 
+def resize(image: Image, height: int, width: int) -> Image:
+    """One frame in another size, bicubic with antialias.
+
+    The same arithmetic as ``torchvision.transforms.functional.resize`` on a uint8 tensor, which qwen_vl_utils calls,
+    without torchvision: its wheel does not load beside every build of torch.
+
+    Args:
+        image: (H, W, 3) uint8.
+        height: of the result, pixels.
+        width: of the result, pixels.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    import torch
+
+    pixels: Any = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(torch.float32)
+    resized = torch.nn.functional.interpolate(
+        pixels, size=(height, width), mode="bicubic", align_corners=False, antialias=True
+    )
+    return resized.clamp_(0, 255).round_().to(torch.uint8)[0].permute(1, 2, 0).contiguous().numpy()
+
+
 def read_info(path: Path) -> tuple[FrameInfo, int] | None:
     """The index entry and the array's checksum; None where there is none that can be used."""
     try:
@@ -59,10 +84,10 @@ def read_info(path: Path) -> tuple[FrameInfo, int] | None:
 
 def read(path: Path) -> Frames | None:
     """The frames, mapped; None where array or entry is missing, cut short or altered, so that it is built again."""
-    found = read_info(path)
-    if found is None:
+    entry = read_info(path)
+    if entry is None:
         return None
-    meta, crc = found
+    meta, crc = entry
     try:
         # "c" = copy on write: pages are shared, and a stray write stays private instead of ending in SIGSEGV.
         mapped = np.load(path.with_suffix(".npy"), mmap_mode="c", allow_pickle=False)

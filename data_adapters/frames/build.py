@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
-from verl_vsi.data_adapters.frames.info import FrameError
+from verl_vsi.data_adapters.frames.decoders.base import FrameError
 from verl_vsi.data_adapters.frames.store import FrameStore
 from verl_vsi.data_adapters.work import end_with_parent
 
@@ -30,7 +30,7 @@ class VideoOutcome:
 
 
 @dataclass
-class Report:
+class BuildReport:
     """What became of all of them, in order of completion."""
 
     outcomes: list[VideoOutcome] = field(default_factory=list)
@@ -50,7 +50,7 @@ def build(
     videos: Iterable[Path],
     workers: int | None = None,
     progress: Callable[[VideoOutcome], None] = lambda _: None,
-) -> Report:
+) -> BuildReport:
     """Make sure of every video's array; what is there and whole is left alone, so an interrupted build goes on.
 
     Args:
@@ -62,7 +62,7 @@ def build(
     Raises:
         OSError: the store can't be written (a full disk); what is built stays.
     """
-    report = Report()
+    report = BuildReport()
     for outcome in _outcomes(open_store, videos, workers or os.cpu_count() or 1):
         report.outcomes.append(outcome)
         progress(outcome)
@@ -70,27 +70,30 @@ def build(
 
 
 def find_videos(root: Path, store: Path) -> list[Path]:
-    """Every video file under `root`, outside the frame store."""
-    found = (p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    return sorted(p for p in found if not p.is_relative_to(store))
+    """Every video file of a data root.
+
+    Args:
+        root: the data root.
+        store: the frame store's folder, which is passed over.
+    """
+    videos = (p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in videos if not p.is_relative_to(store))
 
 
-def make(store: FrameStore, video: Path) -> VideoOutcome:
-    """Build one array, or find it whole."""
+def outcome_of(store: FrameStore, video: Path, *, decode: bool) -> VideoOutcome:
+    """Whether a video's array is there and whole; what becomes of it where it is not.
+
+    Args:
+        store: where it lies.
+        video: file or folder of images.
+        decode: build it; else only see whether the video can be read by the container's own account.
+    """
     try:
         if store.intact(video):
             return VideoOutcome(video, "found")
-        store.frames(video)
-        return VideoOutcome(video, "built")
-    except FrameError as error:
-        return VideoOutcome(video, "failed", str(error))
-
-
-def check(store: FrameStore, video: Path) -> VideoOutcome:
-    """Whether an array is there and whole, else whether its video can be read by the container's own account."""
-    try:
-        if store.intact(video):
-            return VideoOutcome(video, "found")
+        if decode:
+            store.frames(video)
+            return VideoOutcome(video, "built")
         store.info(video)
         state = "its array is damaged, a build makes it again" if store.has(video) else "no frames yet"
         return VideoOutcome(video, "missing", f"{video}: {state}")
@@ -101,17 +104,17 @@ def check(store: FrameStore, video: Path) -> VideoOutcome:
 def _outcomes(open_store: Callable[[], FrameStore], videos: Iterable[Path], workers: int) -> Iterator[VideoOutcome]:
     if workers == 1:
         store = open_store()
-        yield from (make(store, video) for video in videos)
+        yield from (outcome_of(store, video, decode=True) for video in videos)
         return
     # spawn: a forked child would inherit torch's and FFmpeg's threads in an unknown state
     with ProcessPoolExecutor(workers, get_context("spawn"), _enter, (open_store,)) as pool:
-        waiting = iter(videos)
-        running: set[Future[VideoOutcome]] = {pool.submit(_work, v) for v in islice(waiting, 2 * workers)}
+        queue = iter(videos)
+        running: set[Future[VideoOutcome]] = {pool.submit(_work, v) for v in islice(queue, 2 * workers)}
         try:
             while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {pool.submit(_work, v) for v in islice(waiting, len(done))}
-                yield from (future.result() for future in done)
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(_work, v) for v in islice(queue, len(finished))}
+                yield from (future.result() for future in finished)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -133,4 +136,4 @@ def _enter(open_store: Callable[[], FrameStore]) -> None:
 
 def _work(video: Path) -> VideoOutcome:
     assert _store is not None
-    return make(_store, video)
+    return outcome_of(_store, video, decode=True)

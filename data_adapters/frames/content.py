@@ -1,54 +1,18 @@
-"""A video's content checksum, found without reading the file again while its size and time stand still."""
+"""What the store keeps of each video until its file changes: its checksum, or that it can't be decoded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from verl_vsi.data_adapters.files import write_text
 from verl_vsi.data_adapters.frames.decoders import image_folder
-from verl_vsi.data_adapters.frames.info import FrameError
-
-# MERGED Videos that could not be decoded, remembered until their file changes.
-
-
-class Quarantine:
-    """A folder of small JSON files, one a video.
-
-    Args:
-        root: the folder.
-        active: False: remember nothing and refuse nothing.
-    """
-
-    def __init__(self, root: Path, active: bool) -> None:  # noqa: D107
-        self._root = root
-        self._active = active
-
-    def add(self, video: Path, name: str, error: FrameError) -> None:
-        """Remember that `video`, called `name` in the store, failed with `error`."""
-        if self._active and video.exists():
-            record = {"video": name, "cause": error.cause, **vars(signature(video))}
-            write_text(self._file(name), json.dumps(record, indent=1))
-
-    def refuse(self, video: Path, name: str) -> None:
-        """Stop at a video that is remembered; forget it if its file has changed since.
-
-        Raises:
-            FrameError: it is remembered; says why and how to retry.
-        """
-        file = self._file(name)
-        if not (self._active and file.exists() and video.exists()):
-            return
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if {k: record.get(k) for k in ("size", "mtime_ns")} == vars(signature(video)):
-            raise FrameError(video, f"in quarantine: {record['cause']}", f"replace the file, or delete {file} to retry")
-        file.unlink(missing_ok=True)
-
-    def _file(self, name: str) -> Path:
-        return self._root / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
-
+from verl_vsi.data_adapters.frames.decoders.base import FrameError
 
 _CHUNK = 1 << 20
 
@@ -69,12 +33,35 @@ def signature(video: Path) -> Signature:
     return Signature(sum(s.st_size for s in stats), max([own, *(s.st_mtime_ns for s in stats)]))
 
 
-class Checksums:
-    """Path and signature -> sha256 of the content, remembered in a folder of small JSON files and in this process."""
+class _Records:
+    """A folder of small JSON files, one a video, by the name that the store gives it."""
 
-    def __init__(self, root: Path, base: Path) -> None:
-        """Remember under `root`; videos under `base` are known by their path relative to it."""
+    def __init__(self, root: Path) -> None:
         self._root = root
+
+    def path(self, name: str) -> Path:
+        return self._root / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+
+    def write(self, name: str, record: dict[str, Any]) -> None:
+        write_text(self.path(name), json.dumps({"video": name, **record}, indent=1))
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        try:
+            return json.loads(self.path(name).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+
+
+class Checksums:
+    """Path and signature -> sha256 of the content, remembered on disk and in this process.
+
+    Args:
+        root: folder of the records.
+        base: videos under it are known by their path relative to it.
+    """
+
+    def __init__(self, root: Path, base: Path) -> None:  # noqa: D107
+        self._records = _Records(root)
         self._base = base
         self._memory: dict[str, tuple[Signature, str]] = {}
 
@@ -93,24 +80,20 @@ class Checksums:
 
     def of(self, video: Path) -> str:
         """The checksum, reading the file when it is new or has changed."""
-        if (found := self.known(video)) is not None:
-            return found
+        if (checksum := self.known(video)) is not None:
+            return checksum
         name, before = self.name(video), signature(video)
-        digest = sha256(video)
-        record = {"video": name, "size": before.size, "mtime_ns": before.mtime_ns, "sha256": digest}
-        write_text(self._file(name), json.dumps(record, indent=1))
-        self._memory[name] = (before, digest)
-        return digest
+        checksum = sha256(video)
+        self._records.write(name, {**vars(before), "sha256": checksum})
+        self._memory[name] = (before, checksum)
+        return checksum
 
     def _load(self, name: str) -> tuple[Signature, str] | None:
         try:
-            record = json.loads(self._file(name).read_text(encoding="utf-8"))
+            record = self._records.read(name) or {}
             return Signature(record["size"], record["mtime_ns"]), record["sha256"]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             return None
-
-    def _file(self, name: str) -> Path:
-        return self._root / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
 
 
 def sha256(video: Path) -> str:
@@ -129,3 +112,48 @@ def _feed(digest: hashlib._Hash, file: Path) -> None:
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
+
+
+class Quarantine:
+    """Videos that could not be decoded.
+
+    Args:
+        root: folder of the records.
+        active: False: remember nothing and refuse nothing.
+    """
+
+    def __init__(self, root: Path, active: bool) -> None:  # noqa: D107
+        self._records = _Records(root)
+        self._active = active
+
+    @contextmanager
+    def remember_failure(self, video: Path, name: str) -> Iterator[None]:
+        """Remember the video if the block fails at it; the error goes on.
+
+        Args:
+            video: the file or folder.
+            name: what the store calls it.
+        """
+        try:
+            yield
+        except FrameError as error:
+            if self._active and video.exists():
+                self._records.write(name, {"cause": error.cause, **vars(signature(video))})
+            raise
+
+    def refuse(self, video: Path, name: str) -> None:
+        """Stop at a video that is remembered; forget it if its file has changed since.
+
+        Args:
+            video: the file or folder.
+            name: what the store calls it.
+
+        Raises:
+            FrameError: it is remembered; says why and how to retry.
+        """
+        if not (self._active and video.exists()) or (record := self._records.read(name)) is None:
+            return
+        file = self._records.path(name)
+        if {k: record.get(k) for k in ("size", "mtime_ns")} == vars(signature(video)):
+            raise FrameError(video, f"in quarantine: {record['cause']}", f"replace the file, or delete {file} to retry")
+        file.unlink(missing_ok=True)

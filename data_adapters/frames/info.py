@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from verl_vsi.data_adapters.frames.decoders.base import Clip
 from verl_vsi.data_adapters.frames.spec import FRAME_FACTOR, FrameSpec, frame_size, sample_indices
 
 if TYPE_CHECKING:
     import torch
-
-
-# MERGED What is wrong with a video, by name, and what to do about it.
-
-REMEDY = (
-    "replace the file, or set vsi.frames.on_error=skip (leave its rows out) or =quarantine (the same, and remember it)"
-)
-
-
-class FrameError(ValueError):
-    """A video that can't give frames; the message names the file, the cause and the way out."""
-
-    def __init__(self, video: Path | str, cause: str, remedy: str = REMEDY) -> None:  # noqa: D107
-        super().__init__(f"video '{video}': {cause}; {remedy}")
-        self.video = str(video)
-        self.cause = cause
-        self.remedy = remedy
-
-    def __reduce__(self) -> tuple[type[FrameError], tuple[str, str, str]]:
-        """Cross process borders whole (a builder's workers raise it)."""
-        return FrameError, (self.video, self.cause, self.remedy)
-
-
-class CountMismatchError(Exception):
-    """The container announced another number of frames than its healthy stream holds."""
-
-    def __init__(self, actual: int) -> None:  # noqa: D107
-        super().__init__(f"the stream holds {actual} frames")
-        self.actual = actual
-
-
-@dataclass(frozen=True)
-class Clip:
-    """What a container says of its video: frames, frames a second, size in pixels."""
-
-    total: int
-    fps: float
-    height: int
-    width: int
 
 
 @dataclass(frozen=True)
@@ -113,8 +74,12 @@ class Frames:
         return torch.from_numpy(base).permute(0, 3, 1, 2)
 
 
-def describe(spec: FrameSpec, clip: Clip) -> FrameInfo:
-    """Indices, size, grid and tokens of `clip` under `spec`: arithmetic only.
+def frame_info(spec: FrameSpec, clip: Clip) -> FrameInfo:
+    """Indices, size, grid and tokens of a video's frames: arithmetic only.
+
+    Args:
+        spec: which frames, how large.
+        clip: what the container says.
 
     Raises:
         ValueError: the clip can't be sampled or resized so.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock
 from typing import Literal
@@ -13,12 +11,17 @@ from filelock import FileLock, Timeout
 
 from verl_vsi.data_adapters.frames import arrays
 from verl_vsi.data_adapters.frames.content import Checksums, Quarantine
-from verl_vsi.data_adapters.frames.decoders import Deadline, reader
-from verl_vsi.data_adapters.frames.info import CountMismatchError, FrameError, FrameInfo, Frames, describe
+from verl_vsi.data_adapters.frames.decoders import reader_for
+from verl_vsi.data_adapters.frames.decoders.base import CountMismatchError, Deadline, FrameError
+from verl_vsi.data_adapters.frames.info import FrameInfo, Frames, frame_info
 from verl_vsi.data_adapters.frames.spec import FrameSpec
+from verl_vsi.data_adapters.lru import LRUCache
+from verl_vsi.data_adapters.versions import versions
 
 OnError = Literal["raise", "skip", "quarantine"]
 ON_ERROR = ("raise", "skip", "quarantine")
+PACKAGES = ("verl-vsi", "av", "torch")
+"""Whose versions an array's index entry keeps."""
 HANDLES = 256
 """Arrays kept mapped by a process; mapped pages cost memory only while they are read."""
 
@@ -54,7 +57,7 @@ class FrameStore:
         self.timeout = timeout
         self._checksums = Checksums(self.root / "videos", Path(data_root or self.root.parent).absolute())
         self._quarantine = Quarantine(self.root / "quarantine" / spec.key, on_error == "quarantine")
-        self._open: OrderedDict[str, Frames] = OrderedDict()
+        self._mapped: LRUCache[str, Frames] = LRUCache(HANDLES)
         self._turns: dict[Path, Lock] = {}
         self._lock = Lock()
 
@@ -68,9 +71,12 @@ class FrameStore:
         video = Path(video).absolute()
         with self._turn(video):  # rollouts of one prompt ask at once: the first reads, the others find
             key = self._key(video)
-            if (frames := self._held(key)) is None:
+            with self._lock:
+                frames = self._mapped.get(key)
+            if frames is None:
                 frames = arrays.read(self._path(key)) or self._make(video, key)
-                self._hold(key, frames)
+                with self._lock:
+                    self._mapped.put(key, frames)
             return frames
 
     def info(self, video: Path) -> FrameInfo:
@@ -80,14 +86,12 @@ class FrameStore:
             FrameError: it is no video, cut short by its own account, or in quarantine.
         """
         video = Path(video).absolute()
-        if (found := self._known_info(video)) is not None:
-            return found
-        self._quarantine.refuse(video, self._checksums.name(video))
-        try:
+        if (info := self._known_info(video)) is not None:
+            return info
+        name = self._checksums.name(video)
+        self._quarantine.refuse(video, name)
+        with self._quarantine.remember_failure(video, name):
             return self._describe(video)
-        except FrameError as error:
-            self._quarantine.add(video, self._checksums.name(video), error)
-            raise
 
     def has(self, video: Path) -> bool:
         """Whether the index knows frames for `video` as it is now; reads neither video nor array."""
@@ -103,17 +107,15 @@ class FrameStore:
         if not video.exists() or (key := self._checksums.known(video)) is None:
             return None
         path = self._path(key)
-        found = arrays.read_info(path)
-        return found[0] if found and path.with_suffix(".npy").exists() else None
+        entry = arrays.read_info(path)
+        return entry[0] if entry and path.with_suffix(".npy").exists() else None
 
     def _key(self, video: Path) -> str:
         if not video.exists() or (key := self._checksums.known(video)) is None:
-            self._quarantine.refuse(video, self._checksums.name(video))
-            try:
-                reader(self.spec.decoder, video)
-            except FrameError as error:
-                self._quarantine.add(video, self._checksums.name(video), error)
-                raise
+            name = self._checksums.name(video)
+            self._quarantine.refuse(video, name)
+            with self._quarantine.remember_failure(video, name):
+                reader_for(video, self.spec.decoder)
             key = self._checksums.of(video)
         return key
 
@@ -123,18 +125,6 @@ class FrameStore:
     def _turn(self, video: Path) -> Lock:
         with self._lock:
             return self._turns.setdefault(video, Lock())
-
-    def _held(self, key: str) -> Frames | None:
-        with self._lock:
-            if (frames := self._open.get(key)) is not None:
-                self._open.move_to_end(key)
-            return frames
-
-    def _hold(self, key: str, frames: Frames) -> None:
-        with self._lock:
-            self._open[key] = frames
-            while len(self._open) > HANDLES:
-                self._open.popitem(last=False)
 
     def _make(self, video: Path, key: str) -> Frames:
         """Decode under a lock that dies with its process; whoever waited finds the array."""
@@ -156,33 +146,31 @@ class FrameStore:
 
     def _build(self, video: Path, path: Path) -> None:
         try:
-            self._decode(video, path)
-        except FrameError as error:
-            self._quarantine.add(video, self._checksums.name(video), error)
-            raise
+            with self._quarantine.remember_failure(video, self._checksums.name(video)):
+                self._decode(video, path)
         except OSError as error:
             hint = "free some space, or set vsi.frames.store to another disk"
             raise OSError(error.errno, f"{error.strerror}, writing {path}.npy for '{video}'; {hint}") from error
 
     def _decode(self, video: Path, path: Path) -> None:
-        read, deadline = reader(self.spec.decoder, video), Deadline.after(self.timeout)
-        source = {"source": self._checksums.name(video), "sha256": path.name, "versions": _versions()}
+        reader, deadline = reader_for(video, self.spec.decoder), Deadline.after(self.timeout)
+        source = {"source": self._checksums.name(video), "sha256": path.name, "versions": versions(PACKAGES)}
         meta = self._describe(video)
         try:
-            arrays.write(path, meta, read.pick(video, meta.indices, deadline), source)
+            arrays.write(path, meta, reader.pick(video, meta.indices, deadline), source)
         except CountMismatchError as mismatch:
             # The container's index counted packets that show no picture: sample again by the true count.
             if not mismatch.actual:
                 raise FrameError(video, "no frame of it can be decoded") from mismatch
             meta = self._describe(video, mismatch.actual)
-            arrays.write(path, meta, read.pick(video, meta.indices, deadline), source)
+            arrays.write(path, meta, reader.pick(video, meta.indices, deadline), source)
 
     def _describe(self, video: Path, total: int | None = None) -> FrameInfo:
-        clip = reader(self.spec.decoder, video).probe(video)
+        clip = reader_for(video, self.spec.decoder).probe(video)
         if total is not None:
             clip = replace(clip, total=total)
         try:
-            return describe(self.spec, clip)
+            return frame_info(self.spec, clip)
         except ValueError as error:
             raise FrameError(video, str(error)) from error
 
@@ -190,13 +178,3 @@ class FrameStore:
         """Remove what a killed builder left of this array; the lock is held, so nobody is writing it."""
         for leftover in path.parent.glob(f".{path.name}.*"):
             leftover.unlink(missing_ok=True)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in ("verl-vsi", "av", "torch"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

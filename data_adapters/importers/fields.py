@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from verl_vsi.data_adapters.importers.records import Record
 
-Mapping = dict[str, str]
+ColumnMap = Mapping[str, str]
 """Our field -> their column, where the user says so."""
 
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -27,13 +27,13 @@ FIELDS: dict[str, tuple[str, ...]] = {
 SCAN = re.compile(r"scene\d{4}_\d{2}")
 """How ScanNet names its scans."""
 
-TALKS = ("conversations", "messages", "prompt")
+CONVERSATIONS = ("conversations", "messages", "prompt")
 """Columns that hold a list of turns, as LLaVA's (``from``, ``value``) or OpenAI's (``role``, ``content``)."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found in one record; None where it has no such field."""
+class RecordFields:
+    """Our fields of one record; None where it has no such field."""
 
     question: str | None
     answer: str | None
@@ -44,27 +44,32 @@ class Found:
     dataset: str | None
 
 
-def find(record: Record, mapping: Mapping) -> Found:
-    """Look up every field: the user's column first, then known names, then turns of a conversation."""
-    talk = _talk(record)
-    return Found(
-        question=_text(_value(record, "question", mapping)) or talk.get("user"),
-        answer=_text(_value(record, "answer", mapping)) or talk.get("assistant"),
+def read_fields(record: Record, mapping: ColumnMap) -> RecordFields:
+    """Look up every field: the user's column first, then known names, then turns of a conversation.
+
+    Args:
+        record: one row of a file.
+        mapping: the user's columns.
+    """
+    turns = _first_turns(record)
+    return RecordFields(
+        question=_text(_value(record, "question", mapping)) or turns.get("user"),
+        answer=_text(_value(record, "answer", mapping)) or turns.get("assistant"),
         options=_options(_value(record, "options", mapping)),
         task=_text(_value(record, "task", mapping)),
         scene=_text(_value(record, "scene", mapping)) or _scan_anywhere(record),
-        video=_first(_value(record, "video", mapping)),
+        video=_path(_value(record, "video", mapping)),
         dataset=_text(_value(record, "dataset", mapping)),
     )
 
 
-def parse_mapping(pairs: Sequence[str]) -> Mapping:
+def parse_mapping(pairs: Sequence[str]) -> ColumnMap:
     """``["question=Q", "answer=A"]`` as a mapping.
 
     Raises:
         ValueError: not of that form, or a field that we do not know.
     """
-    mapping: Mapping = {}
+    mapping: dict[str, str] = {}
     for pair in pairs:
         field, _, column = pair.partition("=")
         if field not in FIELDS or not column:
@@ -73,7 +78,7 @@ def parse_mapping(pairs: Sequence[str]) -> Mapping:
     return mapping
 
 
-def describe(record: Record) -> str:
+def columns_and_row(record: Record) -> str:
     """Columns and one row, for the error of a file that was not recognised."""
     row = json.dumps(record, default=str)
     return (
@@ -83,7 +88,7 @@ def describe(record: Record) -> str:
     )
 
 
-def _value(record: Record, field: str, mapping: Mapping) -> Any:
+def _value(record: Record, field: str, mapping: ColumnMap) -> Any:
     if field in mapping:
         return record.get(mapping[field])
     return next((record[name] for name in FIELDS[field] if record.get(name) is not None), None)
@@ -102,12 +107,12 @@ def _text(value: Any) -> str | None:
     return str(value).strip() or None
 
 
-def _first(value: Any) -> str | None:
+def _path(value: Any) -> str | None:
     """A path, or the first of a list of paths, or the path in a ``{"video": path}``."""
     if isinstance(value, list) and value:
-        return _first(value[0])
+        return _path(value[0])
     if isinstance(value, dict):
-        return _first(next((value[k] for k in ("video", "path", "image") if value.get(k)), None))
+        return _path(next((value[k] for k in ("video", "path", "image") if value.get(k)), None))
     return _text(value)
 
 
@@ -123,14 +128,14 @@ def _options(value: Any) -> tuple[str, ...]:
     return tuple(f"{chr(65 + i)}. {text}" for i, text in enumerate(texts))
 
 
-def _talk(record: Record) -> dict[str, str]:
-    """The first thing said by the user and by the assistant."""
-    turns = next((record[c] for c in TALKS if isinstance(record.get(c), list)), [])
-    said: dict[str, str] = {}
+def _first_turns(record: Record) -> dict[str, str]:
+    """What user and assistant say first in a conversation."""
+    turns = next((record[c] for c in CONVERSATIONS if isinstance(record.get(c), list)), [])
+    texts: dict[str, str] = {}
     for turn in turns if all(isinstance(turn, dict) for turn in turns) else []:
         role = {"human": "user", "gpt": "assistant"}.get(speaker := str(turn.get("role") or turn.get("from")), speaker)
-        said.setdefault(role, _content(turn.get("content", turn.get("value"))))
-    return {role: text for role, text in said.items() if text}
+        texts.setdefault(role, _content(turn.get("content", turn.get("value"))))
+    return {role: text for role, text in texts.items() if text}
 
 
 def _content(content: Any) -> str:

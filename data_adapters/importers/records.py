@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from verl_vsi.data_adapters.files import read_json_lines
+
 Record = dict[str, Any]
 
 
@@ -40,7 +42,10 @@ def _parquet(path: Path) -> Iterator[Record]:
 def _text(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8") as file:
         first, second = file.readline(), file.readline()
-    yield from _lines(path) if _is_record(first, alone=not second.strip()) else _document(path)
+    if _is_record(first, alone=not second.strip()):
+        yield from (record for _, record in read_json_lines(path))
+    else:
+        yield from _document(path)
 
 
 def _is_record(line: str, alone: bool) -> bool:
@@ -50,16 +55,6 @@ def _is_record(line: str, alone: bool) -> bool:
     except json.JSONDecodeError:
         return False
     return isinstance(content, dict) and not (alone and len(content) == 1)
-
-
-def _lines(path: Path) -> Iterator[Record]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
 
 
 def _document(path: Path) -> Iterator[Record]:

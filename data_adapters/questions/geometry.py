@@ -17,25 +17,28 @@ STEP = 0.05
 
 
 def centre_distance(a: Box, b: Box) -> float:
-    """Metres between the geometric centres of two objects (arXiv 2504.00883, section 3)."""
+    """Metres between the geometric centres of two objects (arXiv 2504.00883, section 3).
+
+    Args:
+        a: one object.
+        b: the other.
+    """
     return float(np.linalg.norm(a.point - b.point))
 
 
-def bearing(standing: Array, facing: Array, asked: Array) -> Array:
-    """Degrees counter-clockwise from the line of sight to what is asked for, seen from above, -180 to 180.
-
-    Left is positive.
+def bearing(positioning: Array, orienting: Array, querying: Array) -> Array:
+    """Degrees counter-clockwise from the line of sight to an object, seen from above, -180 to 180; left is positive.
 
     Args:
-        standing: (3,) metres, where one stands.
-        facing: (3,) what one looks at.
-        asked: (..., 3) what is asked for.
+        positioning: (3,) metres, where one stands.
+        orienting: (3,) metres, what one faces.
+        querying: (..., 3) metres, what the question is about.
 
     Returns:
         (...,) degrees.
     """
-    ux, uy = (facing - standing)[:2]
-    v = asked - standing
+    ux, uy = (orienting - positioning)[:2]
+    v = querying - positioning
     vx, vy = v[..., 0], v[..., 1]
     return np.degrees(np.arctan2(ux * vy - uy * vx, ux * vx + uy * vy))
 
@@ -61,7 +64,12 @@ class Distances:
         self._trees: dict[int, KDTree] = {}
 
     def between(self, a: str, b: str) -> float:
-        """Metres between the closest points of two categories."""
+        """Metres between the closest points of two categories.
+
+        Args:
+            a: one category.
+            b: the other.
+        """
         pair = (a, b) if a < b else (b, a)
         if pair not in self._known:
             self._known[pair] = self._nearest_pair(pair)

@@ -1,4 +1,7 @@
-"""What a rule set is: a maker of questions a task, how many each scene could give, and how many are wanted."""
+"""What a rule set is: a maker of questions a task, how many each scene could give, and the quotas.
+
+And what makers are made of: random draws that never repeat a question, and a right option whose letter goes round.
+"""
 
 from __future__ import annotations
 
@@ -10,53 +13,7 @@ from typing import TypeVar
 
 from verl_vsi.data_adapters.schema import Question, Scene
 
-# MERGED Random draws that never repeat a question, and the right option's letter going round.
-
-
 T = TypeVar("T")
-
-PATIENCE, PATIENCE_EACH = 30, 5
-"""Fruitless draws in a row after which a scene has nothing more to give, and so many more for each it has given."""
-
-
-def different(
-    attempt: Callable[[int], Question | None], limit: int, key: Callable[[Question], Hashable]
-) -> list[Question]:
-    """Up to `limit` questions whose keys differ.
-
-    Args:
-        attempt: given how many there are so far, draws one more, or None where filters reject it.
-        limit: how many are wanted.
-        key: what makes two questions the same.
-    """
-    return list(_different(attempt, limit, key))
-
-
-def _different(
-    attempt: Callable[[int], Question | None], limit: int, key: Callable[[Question], Hashable]
-) -> Iterator[Question]:
-    seen: set[Hashable] = set()
-    fruitless = 0
-    while len(seen) < limit and fruitless < PATIENCE + PATIENCE_EACH * len(seen):
-        question = attempt(len(seen))
-        if question is None or key(question) in seen:
-            fruitless += 1
-            continue
-        fruitless = 0
-        seen.add(key(question))
-        yield question
-
-
-def placed(right: T, wrong: Sequence[T], place: int, rng: Random) -> list[T]:
-    """The wrong ones shuffled, the right one at `place`, which wraps around."""
-    options = rng.sample(wrong, len(wrong))
-    options.insert(place % (len(wrong) + 1), right)
-    return options
-
-
-def lettered(options: Sequence[str]) -> tuple[str, ...]:
-    """``A. chair``, ``B. table``, ... as the benchmark writes them."""
-    return tuple(f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False))
 
 
 @dataclass(frozen=True)
@@ -89,7 +46,7 @@ class TaskRule:
 
 @dataclass(frozen=True)
 class Quotas:
-    """How many questions are wanted; a task that is not named has no limit of that kind.
+    """How many questions to make; a task that is not named has no limit of that kind.
 
     Args:
         total: task -> questions over all scenes, shared out evenly as far as scenes have them.
@@ -100,7 +57,12 @@ class Quotas:
     per_scene: Mapping[str, int] = field(default_factory=dict)
 
     def shares(self, task: str, capacities: list[int]) -> list[int]:
-        """Questions wanted from each scene: never above its capacity, the total met where it can be."""
+        """Questions of each scene: never above its capacity, the total met where it can be.
+
+        Args:
+            task: whose quota.
+            capacities: how many each scene could give.
+        """
         limit = self.per_scene.get(task)
         capped = capacities if limit is None else [min(c, limit) for c in capacities]
         total = self.total.get(task)
@@ -110,19 +72,23 @@ class Quotas:
 def share_out(total: int, capacities: list[int]) -> list[int]:
     """Give every scene the same, scenes with less all they have; the remainder goes to the first with room left.
 
+    Args:
+        total: to share out.
+        capacities: how many each scene could give.
+
     Example:
         >>> share_out(7, [1, 5, 5])
         [1, 3, 3]
     """
-    shares, left = [0] * len(capacities), min(total, sum(capacities))
-    waiting = [i for i, c in enumerate(capacities) if c > 0]
-    while left and waiting:
-        step = max(1, left // len(waiting))
-        for i in waiting:
-            given = min(step, capacities[i] - shares[i], left)
-            shares[i] += given
-            left -= given
-        waiting = [i for i in waiting if shares[i] < capacities[i]]
+    shares, remainder = [0] * len(capacities), min(total, sum(capacities))
+    unfilled = [i for i, c in enumerate(capacities) if c > 0]
+    while remainder and unfilled:
+        step = max(1, remainder // len(unfilled))
+        for i in unfilled:
+            portion = min(step, capacities[i] - shares[i], remainder)
+            shares[i] += portion
+            remainder -= portion
+        unfilled = [i for i in unfilled if shares[i] < capacities[i]]
     return shares
 
 
@@ -134,10 +100,61 @@ class RuleSet:
         name: how it is chosen, e.g. ``paper``.
         data_source: first part of a row's data source, e.g. ``vsi100k``.
         tasks: task name -> its maker.
-        quotas: what is wanted unless the user says otherwise.
+        quotas: how many questions, unless the user says otherwise.
     """
 
     name: str
     data_source: str
     tasks: Mapping[str, TaskRule]
     quotas: Quotas = field(default_factory=Quotas)
+
+
+PATIENCE, PATIENCE_EACH = 30, 5
+"""Fruitless draws in a row after which a scene has nothing more to give, and so many more for each it has given."""
+
+
+def draw_distinct(
+    attempt: Callable[[int], Question | None], limit: int, key: Callable[[Question], Hashable]
+) -> list[Question]:
+    """Up to `limit` questions whose keys differ.
+
+    Args:
+        attempt: given how many there are so far, draws one more, or None where filters reject it.
+        limit: how many at most.
+        key: what makes two questions the same.
+    """
+    return list(_distinct(attempt, limit, key))
+
+
+def _distinct(
+    attempt: Callable[[int], Question | None], limit: int, key: Callable[[Question], Hashable]
+) -> Iterator[Question]:
+    keys: set[Hashable] = set()
+    fruitless = 0
+    while len(keys) < limit and fruitless < PATIENCE + PATIENCE_EACH * len(keys):
+        question = attempt(len(keys))
+        if question is None or key(question) in keys:
+            fruitless += 1
+            continue
+        fruitless = 0
+        keys.add(key(question))
+        yield question
+
+
+def place_right(right: T, wrong: Sequence[T], place: int, rng: Random) -> list[T]:
+    """Options with the right one in a place of its own.
+
+    Args:
+        right: the answer.
+        wrong: the others, which are shuffled.
+        place: where the right one comes; wraps around.
+        rng: shuffles.
+    """
+    options = rng.sample(wrong, len(wrong))
+    options.insert(place % (len(wrong) + 1), right)
+    return options
+
+
+def letter_options(options: Sequence[str]) -> tuple[str, ...]:
+    """``A. chair``, ``B. table``, ... as the benchmark writes them."""
+    return tuple(f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False))

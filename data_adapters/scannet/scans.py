@@ -1,5 +1,6 @@
 """Scenes from ScanNet as its download script lays it out: mesh, segments, instances, axis alignment, label map.
 
+Scans are read in parallel, and what is read is kept, so that an interrupted call goes on.
 Format: github.com/ScanNet/ScanNet, "Data Organization" and "Data Formats".
 """
 
@@ -20,8 +21,23 @@ from verl_vsi.data_adapters.scene_files import from_record, to_record
 from verl_vsi.data_adapters.schema import Array, Box, Rejected, Scene
 from verl_vsi.data_adapters.work import Line, Worklog, in_processes
 
-# MERGED All scans of a ScanNet download, read in parallel; what is read is kept, so an interrupted call goes on.
+MESH, SEGMENTS, INSTANCES, ALIGNMENT = (
+    "_vh_clean_2.ply",
+    "_vh_clean_2.0.010000.segs.json",
+    ".aggregation.json",
+    ".txt",
+)
+FILES = (MESH, SEGMENTS, INSTANCES, ALIGNMENT)
+"""Ends of the official file names that a scan needs."""
 
+LABELS = "scannetv2-labels.combined.tsv"
+"""The label map, beside the folder of scans."""
+
+NOT_OBJECTS = frozenset({"wall", "floor", "ceiling", "object", "unknown", "remove", "unannotated"})
+"""Categories that no question can be about."""
+
+LEAST_POINTS = 20
+"""An instance of fewer mesh vertices is counted, but gets no box."""
 
 READER = "scannet-1"
 """Raise this when scans are read differently: kept scenes of another reader are read again."""
@@ -48,65 +64,10 @@ def label_map(root: str | Path) -> Path:
     return Path(root) / LABELS
 
 
-def read_scans(
-    folders: list[Path], labels: Path, kept: Path, *, workers: int = 2, quiet: bool = False
-) -> Iterator[Scene | Rejected]:
-    """Scenes in the order of `folders`.
-
-    Args:
-        folders: from `scan_folders`.
-        labels: the label map.
-        kept: a ``*.scenes.jsonl`` that keeps what was read; scans whose files are unchanged are taken from it.
-        workers: processes.
-        quiet: no progress bar.
-    """
-    rejected: dict[str, Rejected] = {}
-    names = read_labels(labels)
-    by_name = {folder.name: folder for folder in folders}
-    with Worklog(kept, partial(_still_good, by_name)) as journal:
-        todo = [folder for folder in folders if folder.name not in journal.lines]
-        found = in_processes(partial(read_scan, labels=names), todo, workers, chunk=4)
-        for folder, scene in zip(todo, track(found, "scans", len(todo), disable=quiet or not todo), strict=True):
-            if isinstance(scene, Rejected):
-                rejected[folder.name] = scene
-            else:
-                journal.add(to_record(scene) | {"reader": READER, "stamp": _stamp(folder)})
-        journal.finish([name for name in by_name if name in journal.lines])
-    for name in by_name:
-        yield rejected.get(name) or from_record(journal.lines[name], str(kept))
-
-
-def _stamp(folder: Path) -> list[list[int]]:
-    """Size and time of a scan's files."""
-    stats = [(folder / f"{folder.name}{end}").stat() for end in FILES]
-    return [[s.st_size, s.st_mtime_ns] for s in stats]
-
-
-def _still_good(folders: dict[str, Path], line: Line) -> bool:
-    folder = folders.get(line["id"])
-    try:
-        return folder is not None and line.get("reader") == READER and line["stamp"] == _stamp(folder)
-    except FileNotFoundError:
-        return False
-
-
-MESH, SEGMENTS, INSTANCES, ALIGNMENT = (
-    "_vh_clean_2.ply",
-    "_vh_clean_2.0.010000.segs.json",
-    ".aggregation.json",
-    ".txt",
-)
-FILES = (MESH, SEGMENTS, INSTANCES, ALIGNMENT)
-"""Ends of the official file names that a scan needs."""
-
-LABELS = "scannetv2-labels.combined.tsv"
-"""The label map, beside the folder of scans."""
-
-NOT_OBJECTS = frozenset({"wall", "floor", "ceiling", "object", "unknown", "remove", "unannotated"})
-"""Categories that no question can be about."""
-
-LEAST_POINTS = 20
-"""An instance of fewer mesh vertices is counted, but gets no box."""
+def missing_files(folder: Path) -> list[str]:
+    """Official names of a scan's files that are not there."""
+    names = [f"{folder.name}{end}" for end in FILES]
+    return [n for n in names if not (folder / n).is_file()]
 
 
 def read_labels(path: str | Path) -> dict[str, str]:
@@ -127,10 +88,46 @@ def read_labels(path: str | Path) -> dict[str, str]:
         return {row["raw_category"]: row["category"] for row in reader}
 
 
-def missing_files(folder: Path) -> list[str]:
-    """Official names of a scan's files that are not there."""
-    names = [f"{folder.name}{end}" for end in FILES]
-    return [n for n in names if not (folder / n).is_file()]
+def read_scans(
+    folders: list[Path], labels: Path, scenes_file: Path, *, workers: int = 2, quiet: bool = False
+) -> Iterator[Scene | Rejected]:
+    """Scenes in the order of `folders`.
+
+    Args:
+        folders: from `scan_folders`.
+        labels: the label map.
+        scenes_file: a ``*.scenes.jsonl`` that keeps what was read; scans whose files are unchanged are taken from it.
+        workers: processes.
+        quiet: no progress bar.
+    """
+    rejected: dict[str, Rejected] = {}
+    names = read_labels(labels)
+    by_name = {folder.name: folder for folder in folders}
+    with Worklog(scenes_file, partial(_still_good, by_name)) as log:
+        todo = [folder for folder in folders if folder.name not in log.lines]
+        scenes = in_processes(partial(read_scan, labels=names), todo, workers, chunk=4)
+        for folder, scene in zip(todo, track(scenes, "scans", len(todo), disable=quiet or not todo), strict=True):
+            if isinstance(scene, Rejected):
+                rejected[folder.name] = scene
+            else:
+                log.add(to_record(scene) | {"reader": READER, "stamp": _stamp(folder)})
+        log.finish([name for name in by_name if name in log.lines])
+    for name in by_name:
+        yield rejected.get(name) or from_record(log.lines[name], str(scenes_file))
+
+
+def _stamp(folder: Path) -> list[list[int]]:
+    """Size and time of a scan's files."""
+    stats = [(folder / f"{folder.name}{end}").stat() for end in FILES]
+    return [[s.st_size, s.st_mtime_ns] for s in stats]
+
+
+def _still_good(folders: dict[str, Path], line: Line) -> bool:
+    folder = folders.get(line["id"])
+    try:
+        return folder is not None and line.get("reader") == READER and line["stamp"] == _stamp(folder)
+    except FileNotFoundError:
+        return False
 
 
 def read_scan(folder: str | Path, labels: Mapping[str, str]) -> Scene | Rejected:
@@ -186,8 +183,8 @@ def _segments(path: Path, points: int) -> np.ndarray:
 def _objects(path: Path, labels: Mapping[str, str]) -> list[tuple[str, list[int]]]:
     """Category and segments of each instance; what is no object is left out."""
     groups = json.loads(path.read_text(encoding="utf-8"))["segGroups"]
-    named = ((labels.get(g["label"], g["label"]).strip(), g["segments"]) for g in groups)
-    return [(category, ids) for category, ids in named if category and category not in NOT_OBJECTS]
+    instances = ((labels.get(g["label"], g["label"]).strip(), g["segments"]) for g in groups)
+    return [(category, ids) for category, ids in instances if category and category not in NOT_OBJECTS]
 
 
 def _box(category: str, points: Array) -> Box | None:

@@ -43,6 +43,10 @@ class SensHeader:
 def read_header(file: BinaryIO, name: str) -> SensHeader:
     """The header; leaves `file` at the first frame.
 
+    Args:
+        file: the stream, open at its start.
+        name: what messages call it.
+
     Raises:
         ValueError: not a version 4 stream, or cut short.
     """
@@ -82,9 +86,16 @@ def color_frames(path: str | Path, rate: float | None = None) -> Iterator[bytes]
             file.seek(color + depth, 1)
 
 
-def keep(number: int, rate: float | None, of: float = RATE) -> bool:
-    """Whether frame `number` of a stream with `of` frames a second is kept at `rate` a second."""
-    return rate is None or rate >= of or int(number * rate / of) > int((number - 1) * rate / of) or number == 0
+def keep(number: int, rate: float | None) -> bool:
+    """Whether a frame is kept when the sensor's stream is thinned out.
+
+    Args:
+        number: of the frame, from 0.
+        rate: frames a second to keep; None: all.
+    """
+    if rate is None or rate >= RATE or number == 0:
+        return True
+    return int(number * rate / RATE) > int((number - 1) * rate / RATE)
 
 
 def _read(file: BinaryIO, size: int, name: str, where: str) -> bytes:

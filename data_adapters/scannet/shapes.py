@@ -40,8 +40,8 @@ def _flat_box(points: Array) -> tuple[Array, Array, Array]:
     _, _, axes = np.linalg.svd(points - points.mean(0), full_matrices=True)
     if np.linalg.det(axes) < 0:
         axes[2] *= -1
-    turned = points @ axes.T
-    low, high = turned.min(0), turned.max(0)
+    along_axes = points @ axes.T
+    low, high = along_axes.min(0), along_axes.max(0)
     return (low + high) / 2 @ axes, np.maximum(high - low, THINNEST), axes
 
 
@@ -61,9 +61,9 @@ def floor_area(points: Array, seed: int = 0) -> float:
     if np.linalg.matrix_rank(flat - flat.mean(0)) < 2:
         raise ValueError(f"room size: {len(flat)} points span no area")
     triangles = library("scipy.spatial").Delaunay(flat).simplices
-    kept = triangles[_circumradius(flat[triangles]) < 1 / ALPHA]
+    inside = triangles[_circumradius(flat[triangles]) < 1 / ALPHA]
     shapely = library("shapely")
-    rings = shapely.get_parts(shapely.polygonize(shapely.linestrings(flat[_rim(kept)])))
+    rings = shapely.get_parts(shapely.polygonize(shapely.linestrings(flat[_rim(inside)])))
     return float(shapely.area(shapely.union_all(rings)))
 
 
@@ -77,7 +77,7 @@ def _circumradius(corners: Array) -> Array:
 
 
 def _rim(triangles: np.ndarray) -> np.ndarray:
-    """(m, 2) edges that belong to one triangle only."""
+    """(m, 2) edges that belong to one triangle only, of (n, 3) triangles."""
     edges = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
     unique, counts = np.unique(edges, axis=0, return_counts=True)
     return unique[counts == 1]

@@ -17,8 +17,9 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from verl_vsi.data_adapters.files import atomic_path, write_mp4
+from verl_vsi.data_adapters.files import atomic_path
 from verl_vsi.data_adapters.frames.decoders.image_folder import RATE_FILE
+from verl_vsi.data_adapters.mp4 import write_mp4
 from verl_vsi.data_adapters.scannet.scans import scan_folders
 from verl_vsi.data_adapters.scannet.sens import RATE, color_frames, keep
 from verl_vsi.data_adapters.work import in_processes
@@ -72,6 +73,11 @@ def to_mp4(
 def to_folder(source: str | Path, target: str | Path, rate: float | None = None) -> int:
     """Write ``000000.jpg``, ... (the very bytes of the source) and the rate into a new folder; return how many.
 
+    Args:
+        source: a ``.sens`` file or a folder of pictures.
+        target: the folder.
+        rate: frames a second to keep out of 30; None: all.
+
     Raises:
         FileExistsError: `target` is there already.
         ValueError: the source is damaged or holds no frame.
@@ -103,13 +109,13 @@ class ScanVideo:
     Args:
         scene: the scan.
         state: ``made``, ``kept`` or ``failed``.
-        of: how many scans there are.
+        total: how many scans there are.
         detail: why it failed.
     """
 
     scene: str
     state: Literal["made", "kept", "failed"]
-    of: int
+    total: int
     detail: str = ""
 
 
@@ -129,19 +135,19 @@ def scan_videos(scannet: str | Path, root: str | Path, rate: float, workers: int
     yield from in_processes(partial(_scan_video, Path(root), rate, len(folders)), folders, workers)
 
 
-def _scan_video(root: Path, rate: float, of: int, folder: Path) -> ScanVideo:
+def _scan_video(root: Path, rate: float, total: int, folder: Path) -> ScanVideo:
     target = root / "scannet" / f"{folder.name}.mp4"
     if target.is_file() and target.stat().st_size:
-        return ScanVideo(folder.name, "kept", of)
+        return ScanVideo(folder.name, "kept", total)
     stream, colors = folder / f"{folder.name}.sens", folder / "color"
     if not stream.is_file() and not colors.is_dir():
         hint = f"fetch with download-scannet.py --id {folder.name} --type .sens"
-        return ScanVideo(folder.name, "failed", of, f"{folder}: neither {stream.name} nor color/; {hint}")
+        return ScanVideo(folder.name, "failed", total, f"{folder}: neither {stream.name} nor color/; {hint}")
     try:
         to_mp4(stream if stream.is_file() else colors, target, rate)
     except (OSError, ValueError) as error:
-        return ScanVideo(folder.name, "failed", of, str(error))
-    return ScanVideo(folder.name, "made", of)
+        return ScanVideo(folder.name, "failed", total, str(error))
+    return ScanVideo(folder.name, "made", total)
 
 
 def _decoded(source: str | Path, rate: float, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:

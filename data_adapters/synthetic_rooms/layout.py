@@ -81,26 +81,19 @@ class Room:
         )
 
 
-def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float], n: int | None = None) -> Array:
-    return np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]), n))
+def layout(rng: np.random.Generator, name: str) -> Room:
+    """A room with at least 5 objects of at least 4 categories; whether all can be seen is for `draw` to say.
 
-
-def _one_box(rng: np.random.Generator, category: int, size: Array) -> tuple[Array, Array] | None:
-    """Low and high corner of one object at a random place; None where it is too big for the room."""
-    extents = np.array(CATEGORIES[NAMES[category]].size) * _log_uniform(rng, SCALES) * rng.uniform(0.9, 1.1, 3)
-    extents[2] = min(extents[2], TALLEST)
-    if rng.random() < 0.5:
-        extents[:2] = extents[1::-1]
-    first, last = np.array([MARGIN, AISLE]), size - MARGIN - extents[:2]
-    if (extents[:2] > size - 1.2).any() or (last < first).any():
-        return None
-    low = np.append(rng.uniform(first, last), 0.0)
-    return low, low + extents
-
-
-def _free(low: Array, high: Array, placed: list[tuple[int, Array, Array]]) -> bool:
-    """Whether a box keeps `GAP` to all others, seen from above."""
-    return all(((high + GAP < other_low) | (other_high + GAP < low))[:2].any() for _, other_low, other_high in placed)
+    Args:
+        rng: source of every random choice.
+        name: what the room is called.
+    """
+    while True:
+        size = _log_uniform(rng, SIDES, 2)
+        placed = _furnish(rng, size)
+        if len(placed) >= 5 and len({c for c, _, _ in placed}) >= 4:
+            categories, low, high = (np.array(column) for column in zip(*placed, strict=True))
+            return Room(name, (float(size[0]), float(size[1])), categories, low, high)
 
 
 def _furnish(rng: np.random.Generator, size: Array) -> list[tuple[int, Array, Array]]:
@@ -109,18 +102,30 @@ def _furnish(rng: np.random.Generator, size: Array) -> list[tuple[int, Array, Ar
     for category in rng.choice(len(NAMES), rng.integers(4, 8), replace=False):
         for _ in range(1 if rng.random() < 0.65 else int(rng.integers(2, 7))):
             for _ in range(TRIES):
-                box = _one_box(rng, int(category), size)
+                box = _random_box(rng, int(category), size)
                 if box is not None and _free(*box, placed):
                     placed.append((int(category), *box))
                     break
     return placed
 
 
-def layout(rng: np.random.Generator, name: str) -> Room:
-    """A room with at least 5 objects of at least 4 categories; whether all can be seen is for `draw` to say."""
-    while True:
-        size = _log_uniform(rng, SIDES, 2)
-        placed = _furnish(rng, size)
-        if len(placed) >= 5 and len({c for c, _, _ in placed}) >= 4:
-            categories, low, high = (np.array(column) for column in zip(*placed, strict=True))
-            return Room(name, (float(size[0]), float(size[1])), categories, low, high)
+def _random_box(rng: np.random.Generator, category: int, size: Array) -> tuple[Array, Array] | None:
+    """Low and high corner of one object at a random place; None where it is too big for the room."""
+    extents = np.array(CATEGORIES[NAMES[category]].size) * _log_uniform(rng, SCALES) * rng.uniform(0.9, 1.1, 3)
+    extents[2] = min(extents[2], TALLEST)
+    if rng.random() < 0.5:
+        extents[:2] = extents[1::-1]
+    nearest, farthest = np.array([MARGIN, AISLE]), size - MARGIN - extents[:2]
+    if (extents[:2] > size - 1.2).any() or (farthest < nearest).any():
+        return None
+    low = np.append(rng.uniform(nearest, farthest), 0.0)
+    return low, low + extents
+
+
+def _free(low: Array, high: Array, placed: list[tuple[int, Array, Array]]) -> bool:
+    """Whether a box keeps `GAP` to all others, seen from above."""
+    return all(((high + GAP < other_low) | (other_high + GAP < low))[:2].any() for _, other_low, other_high in placed)
+
+
+def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float], n: int | None = None) -> Array:
+    return np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]), n))

@@ -85,11 +85,11 @@ def _shell(room: Room, origin: Array, rays: Image) -> tuple[Image, Image]:
 def _window(low: Array, high: Array, camera: Camera) -> tuple[slice, slice] | None:
     """Rows and columns that can show a box; None where it is out of sight."""
     corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, 8).T
-    seen = (corners - camera.origin) @ camera.axes.T
-    if (seen[:, 2] <= 0.05).any():
+    in_camera = (corners - camera.origin) @ camera.axes.T
+    if (in_camera[:, 2] <= 0.05).any():
         return slice(0, SIDE), slice(0, SIDE)
-    flat = seen[:, :2] / seen[:, 2:] * FOCAL * [1, -1] + SIDE / 2
-    (left, top), (right, bottom) = flat.min(0).astype(int), flat.max(0).astype(int) + 2
+    pixels = in_camera[:, :2] / in_camera[:, 2:] * FOCAL * [1, -1] + SIDE / 2
+    (left, top), (right, bottom) = pixels.min(0).astype(int), pixels.max(0).astype(int) + 2
     rows, columns = slice(max(0, top), min(SIDE, bottom)), slice(max(0, left), min(SIDE, right))
     return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 

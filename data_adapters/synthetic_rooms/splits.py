@@ -1,4 +1,8 @@
-"""A split of rendered rooms on disk: mp4 files and one line a scene, made in parallel and resumable."""
+"""Rooms by number, drawn until every object can be seen, and splits of them on disk.
+
+A seed names a family of rooms, an index one of its rooms. A split is mp4 files and one line a scene, rendered in
+parallel; an interrupted call goes on where it was.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from verl_vsi.data_adapters.files import encode_mp4, write_bytes
+from verl_vsi.data_adapters.files import write_bytes
+from verl_vsi.data_adapters.mp4 import encode_mp4
 from verl_vsi.data_adapters.scene_files import read_scenes, to_record
 from verl_vsi.data_adapters.schema import Scene
 from verl_vsi.data_adapters.synthetic_rooms.layout import NAMES, Room, layout
 from verl_vsi.data_adapters.synthetic_rooms.render import FRAMES, RATE, render
 from verl_vsi.data_adapters.work import Line, Worklog, in_processes
-
-# MERGED A room by its number: laid out, drawn, and drawn again until every object can be seen.
-
 
 LEAST_PIXELS = 12
 """An object counts as seen in a frame that shows this many pixels of it."""
@@ -38,12 +40,22 @@ class Drawn(NamedTuple):
 
 
 def room_name(seed: int, index: int) -> str:
-    """What a room is called: ``room_<seed>_<index>``."""
+    """What a room is called: ``room_<seed>_<index>``.
+
+    Args:
+        seed: of the family.
+        index: of the room in it.
+    """
     return f"room_{seed}_{index:06d}"
 
 
 def draw(seed: int, index: int) -> Drawn:
-    """Room `index` of the family `seed`; the same on every machine and in any order. Seeds never share a room."""
+    """A room and its pictures; the same on every machine and in any order. Seeds never share a room.
+
+    Args:
+        seed: of the family.
+        index: of the room in it.
+    """
     rng = np.random.default_rng([seed, index])
     while True:
         room = layout(rng, room_name(seed, index))
@@ -54,7 +66,12 @@ def draw(seed: int, index: int) -> Drawn:
 
 
 def make_room(seed: int, index: int) -> Room:
-    """Room `index` of the family `seed`, without its pictures."""
+    """A room without its pictures.
+
+    Args:
+        seed: of the family.
+        index: of the room in it.
+    """
     return draw(seed, index).room
 
 
@@ -66,9 +83,9 @@ def labels(room: Room, ids: NDArray[np.int16], least: int = 8) -> NDArray[np.boo
         ids: int16 (4, 112, 112) from `render`.
         least: pixels of a category that make it present in a token.
     """
-    shown = np.where(ids >= 0, room.categories[ids], -1)
+    categories = np.where(ids >= 0, room.categories[ids], -1)
     side = ids.shape[1] // TOKEN_SIDE
-    blocks = shown.reshape(FRAMES // TOKEN_FRAMES, TOKEN_FRAMES, side, TOKEN_SIDE, side, TOKEN_SIDE)
+    blocks = categories.reshape(FRAMES // TOKEN_FRAMES, TOKEN_FRAMES, side, TOKEN_SIDE, side, TOKEN_SIDE)
     tokens = blocks.transpose(0, 2, 4, 1, 3, 5).reshape(-1, TOKEN_FRAMES * TOKEN_SIDE**2)
     return np.stack([(tokens == c).sum(1) >= least for c in range(len(NAMES))], axis=1)
 
@@ -80,9 +97,9 @@ def _pixels(room: Room, ids: NDArray[np.int16]) -> NDArray[np.int64]:
 
 
 def _first_seen(room: Room, pixels: NDArray[np.int64]) -> dict[str, float]:
-    first = (pixels >= LEAST_PIXELS).argmax(0) / RATE
-    seen = sorted(zip(first, room.categories, strict=True))
-    return {NAMES[c]: float(t) for t, c in reversed(seen)}
+    seconds = (pixels >= LEAST_PIXELS).argmax(0) / RATE
+    latest_first = sorted(zip(seconds, room.categories, strict=True), reverse=True)
+    return {NAMES[c]: float(t) for t, c in latest_first}  # of a category with several objects the earliest stays
 
 
 RENDERER = "rooms-1"
@@ -92,32 +109,45 @@ CHUNK = 16  # rooms that one process takes at a time
 
 
 def scenes_file(root: str | Path, split: str) -> Path:
-    """``<root>/rooms/<split>.scenes.jsonl``."""
+    """``<root>/rooms/<split>.scenes.jsonl``.
+
+    Args:
+        root: the data root.
+        split: its name, e.g. ``train``.
+    """
     return Path(root) / "rooms" / f"{split}.scenes.jsonl"
 
 
 def render_split(
     root: str | Path, split: str, count: int, seed: int, *, workers: int = 2, quiet: bool = False
 ) -> tuple[Scene, ...]:
-    """Render `count` rooms of the family `seed` under `root`; rooms that are there already are kept.
+    """Render rooms under the data root; rooms that are there already are kept.
 
     Give every split its own seed: rooms of different seeds are different. Writes ``rooms/<name>.mp4`` and, once all
-    are done, ``rooms/<split>.scenes.jsonl``; an interrupted call goes on where it was.
+    are done, ``rooms/<split>.scenes.jsonl``.
+
+    Args:
+        root: the data root.
+        split: its name, e.g. ``train``.
+        count: rooms, numbered from 0.
+        seed: of the family.
+        workers: processes.
+        quiet: no progress bar.
 
     Returns:
         the scenes in order.
     """
     names = [room_name(seed, index) for index in range(count)]
-    with Worklog(scenes_file(root, split), partial(_still_good, Path(root))) as journal:
-        todo = [index for index, name in enumerate(names) if name not in journal.lines]
-        made = in_processes(partial(_make, Path(root), seed), todo, workers, CHUNK)
-        for line in track(made, f"rooms, {split}", len(todo), disable=quiet or not todo):
-            journal.add(line)
-        journal.finish(names)
-    return tuple(read_scenes(journal.path))
+    with Worklog(scenes_file(root, split), partial(_still_good, Path(root))) as log:
+        todo = [index for index, name in enumerate(names) if name not in log.lines]
+        lines = in_processes(partial(_render_one, Path(root), seed), todo, workers, CHUNK)
+        for line in track(lines, f"rooms, {split}", len(todo), disable=quiet or not todo):
+            log.add(line)
+        log.finish(names)
+    return tuple(read_scenes(log.path))
 
 
-def _make(root: Path, seed: int, index: int) -> Line:
+def _render_one(root: Path, seed: int, index: int) -> Line:
     """Draw one room, write its video, and return its line: the scene, and how the video is known again."""
     drawn = draw(seed, index)
     scene = drawn.room.scene

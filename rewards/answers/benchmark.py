@@ -1,17 +1,24 @@
-"""VSI-Bench's own extraction: the first piece before a space, without trailing full stops.
+"""The benchmark's own extractions, to the bit: VSI-Bench's, and lmms-eval's for the same benchmark.
 
-Source: the evaluation code of arXiv 2412.14171 (vision-x-nyu/thinking-in-space), reproduced to the bit.
+`official`   the evaluation code of arXiv 2412.14171 (vision-x-nyu/thinking-in-space): the first piece before a space,
+             without trailing full stops.
+`lmms_eval`  `tasks/vsibench/utils.py` of EvolvingLMMs-Lab/lmms-eval at 75571cfe, since July 2026: a number is the
+             first one anywhere in the response, in digits or words; letters and words are read as by `official`.
 
-    response            letter    number
-    "A. chair"          A
-    "(A)"               (A)
-    "The answer is A."  The
-    "2 chairs"                    2.0
-    "2m"                          None
-    " 2"                          None   (the first piece is empty)
-    "two"                         None
-    "2.5e1"                       25.0
-    "inf"                         inf    (scores 0)
+    response               kind     official               lmms_eval
+    "A. chair"             choice   A                      A
+    "(A)"                  choice   (A)                    (A)
+    "The answer is A."     choice   The                    The
+    "2 chairs"             number   2.0                    2.0
+    "There are 2 chairs"   number   None                   2.0
+    "2m", "two"            number   None                   2.0
+    " 2"                   number   None (empty piece)     2.0
+    "twenty-one"           number   None                   21.0
+    "one apple, room 2"    number   None                   1.0
+    "1,234"                number   None                   1.0 (a thousands separator ends the number)
+    "2-3"                  number   None                   2.0
+    "2.5e1"                number   25.0                   2.5
+    "inf"                  number   inf (scores 0)         None
 """
 
 from __future__ import annotations
@@ -20,28 +27,39 @@ import re
 
 from verl_vsi.rewards.answers.quantities import NUMBER_WORDS, add_up
 
-# MERGED lmms-eval's extraction since July 2026: the first number, in digits or words, anywhere in the response.
-#
-# Source: `tasks/vsibench/utils.py` of EvolvingLMMs-Lab/lmms-eval at 75571cfe, behaviour reproduced to the bit. Letters
-# and words are read as in VSI-Bench's own code.
-#
-#     response                number
-#     "There are 2 chairs"    2.0
-#     "twenty-one"            21.0
-#     "one apple, room 2"     1.0
-#     "1,234"                 1.0    (a thousands separator ends the number)
-#     "2.5e1"                 2.5
-#     "2-3"                   2.0
-#     "inf"                   None
-
-
 _DIGITS = re.compile(r"-?\d+(?:\.\d+)?")
 _WORD = re.compile(r"[a-z]+")
 
 
+def official(text: str, kind: str, **_: object) -> float | str | None:
+    """The first piece, as a float for numbers (None where Python can't read it as one).
+
+    Args:
+        text: the whole response.
+        kind: `number`, `word` or `choice`.
+    """
+    piece = first_piece(text)
+    if kind != "number":
+        return piece
+    try:
+        return float(piece)
+    except ValueError:
+        return None
+
+
 def lmms_eval(text: str, kind: str, **_: object) -> float | str | None:
-    """The first number of the text, or its first piece where no number is asked for."""
+    """The first number of the text, or its first piece where no number is asked for.
+
+    Args:
+        text: the whole response.
+        kind: `number`, `word` or `choice`.
+    """
     return first_number(text) if kind == "number" else first_piece(text)
+
+
+def first_piece(text: str) -> str:
+    """What stands before the first space, trailing full stops and then white space taken off."""
+    return text.split(" ", 1)[0].rstrip(".").strip()
 
 
 def first_number(text: str) -> float | None:
@@ -51,11 +69,11 @@ def first_number(text: str) -> float | None:
     end = digits.start() if digits else len(text)
     start = next((word.start() for word in _WORD.finditer(text, 0, end) if word.group() in NUMBER_WORDS), None)
     if start is not None:
-        return add_up(_run(text, start))
+        return add_up(_number_words(text, start))
     return float(digits.group()) if digits else None
 
 
-def _run(text: str, start: int) -> list[str]:
+def _number_words(text: str, start: int) -> list[str]:
     """The number words from `start` on, up to the first word that is neither one nor `and`."""
     run: list[str] = []
     for word in _WORD.finditer(text, start):
@@ -64,19 +82,3 @@ def _run(text: str, start: int) -> list[str]:
         elif word.group() != "and":
             break
     return run
-
-
-def first_piece(text: str) -> str:
-    """What stands before the first space, trailing full stops and then white space taken off."""
-    return text.split(" ", 1)[0].rstrip(".").strip()
-
-
-def official(text: str, kind: str, **_: object) -> float | str | None:
-    """The first piece, as a float for numbers (None where Python can't read it as one)."""
-    piece = first_piece(text)
-    if kind != "number":
-        return piece
-    try:
-        return float(piece)
-    except ValueError:
-        return None

@@ -16,8 +16,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-# MERGED English number words, zero to thousands.
-
 _NUMBER_WORDS = """
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand
@@ -26,7 +24,7 @@ _NUMBER_WORDS = """
 NUMBER_WORDS: dict[str, int] = dict(
     zip(_NUMBER_WORDS.split(), [*range(20), *range(20, 100, 10), 100, 1000], strict=True)
 )
-"""Number word -> its value."""
+"""English number word, zero to thousand -> its value."""
 
 
 def add_up(words: Iterable[str]) -> float:
@@ -45,8 +43,6 @@ def add_up(words: Iterable[str]) -> float:
             current += value
     return float(total + current)
 
-
-# MERGED Units of length and area: what a response may say, and what a task asks for.
 
 TASK_UNITS: dict[str, str] = {
     "object_counting": "",
@@ -69,29 +65,35 @@ _LENGTHS: dict[str, tuple[float, str]] = {
 METRES: dict[str, float] = {unit: metres for unit, (metres, _) in _LENGTHS.items()}
 
 
-def _area(written: str) -> str:
-    return rf"(?:sq(?:uare|\.)?[ -]?(?:{written})\b|(?:{written})(?:\^?2|\*\*2| squared)(?!\w))"
+def _area(spellings: str) -> str:
+    return rf"(?:sq(?:uare|\.)?[ -]?(?:{spellings})\b|(?:{spellings})(?:\^?2|\*\*2| squared)(?!\w))"
 
 
-def _length(unit: str, written: str) -> str:
+def _length(unit: str, spellings: str) -> str:
     mark = {"in": "|\"|''", "ft": "|'"}.get(unit, "")
-    return rf"(?:{written})(?!\w){mark}"
+    return rf"(?:{spellings})(?!\w){mark}"
 
 
 UNIT_PATTERN = "|".join(
-    [rf"(?P<{unit}2>{_area(written)})" for unit, (_, written) in _LENGTHS.items()]
-    + [rf"(?P<{unit}>{_length(unit, written)})" for unit, (_, written) in _LENGTHS.items()]
+    [rf"(?P<{unit}2>{_area(spellings)})" for unit, (_, spellings) in _LENGTHS.items()]
+    + [rf"(?P<{unit}>{_length(unit, spellings)})" for unit, (_, spellings) in _LENGTHS.items()]
 )
 """One named group a unit; the areas first, since `m2` also starts like `m`."""
 
 _FACTORS = METRES | {f"{unit}2": metres**2 for unit, metres in METRES.items()}
 
 
-def convert(value: float, said: str | None, wanted: str) -> float:
-    """A value in the wanted unit; as it is where no unit was said, none is wanted, or length meets area."""
-    if not said or not wanted or said == wanted or is_area(said) != is_area(wanted):
+def convert(value: float, unit: str | None, target: str) -> float:
+    """A value in the target unit; as it is where one of the units is missing, or length meets area.
+
+    Args:
+        value: the number.
+        unit: what it is in: `m`, `cm`, `ft2`, ...; None: the response names no unit.
+        target: what the truth is in; empty for a count.
+    """
+    if not unit or not target or unit == target or is_area(unit) != is_area(target):
         return value
-    return value * _FACTORS[said] / _FACTORS[wanted]
+    return value * _FACTORS[unit] / _FACTORS[target]
 
 
 def is_area(unit: str) -> bool:
@@ -100,7 +102,7 @@ def is_area(unit: str) -> bool:
 
 
 def unit_of(match: re.Match[str]) -> str | None:
-    """The unit that a match of a pattern around `PATTERN` found."""
+    """The unit in a match of a pattern around `UNIT_PATTERN`."""
     return next((unit for unit in _FACTORS if match.group(unit)), None)
 
 
@@ -170,17 +172,17 @@ def plain_decimal(digits: str) -> str:
 
 
 def _join(
-    found: list[Quantity], text: str, joins: Callable[[Quantity, Quantity, str], Quantity | None]
+    parts: list[Quantity], text: str, join: Callable[[Quantity, Quantity, str], Quantity | None]
 ) -> list[Quantity]:
     """Replace neighbours by what they make together, from left to right."""
-    joined: list[Quantity] = []
-    for right in found:
-        together = joins(joined[-1], right, text) if joined else None
-        if together:
-            joined[-1] = together
+    output: list[Quantity] = []
+    for right in parts:
+        joint = join(output[-1], right, text) if output else None
+        if joint:
+            output[-1] = joint
         else:
-            joined.append(right)
-    return joined
+            output.append(right)
+    return output
 
 
 def _compound(left: Quantity, right: Quantity, text: str) -> Quantity | None:
@@ -196,9 +198,9 @@ def _compound(left: Quantity, right: Quantity, text: str) -> Quantity | None:
 def _range(left: Quantity, right: Quantity, text: str) -> Quantity | None:
     """`2-3`, `2 to 3 m`, `between 2 and 3`: the middle."""
     between = text[left.end : right.start]
-    told = text[: left.start].endswith("between ") and between == " and "
+    spelled_out = text[: left.start].endswith("between ") and between == " and "
     unit = right.unit or left.unit
     low = convert(left.value, left.unit, unit or "")
-    if not (told or _DASH.fullmatch(between)) or low > right.value:
+    if not (spelled_out or _DASH.fullmatch(between)) or low > right.value:
         return None
     return Quantity((low + right.value) / 2, unit, left.start, right.end)

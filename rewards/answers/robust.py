@@ -40,7 +40,14 @@ _CUED_LETTER = re.compile(r"\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)\b(?: is)?[\s:=(\
 
 
 def extract(text: str, kind: str, *, task: str = "", options: tuple[str, ...] = ()) -> float | str | None:
-    """The answer as a float in the task's unit, a bare lower-case word or an upper-case letter; None: nothing there."""
+    """The answer as a float in the task's unit, a bare lower-case word or an upper-case letter; None: there is none.
+
+    Args:
+        text: the whole response.
+        kind: `number`, `word` or `choice`.
+        task: VSI-Bench's task name, which decides the unit.
+        options: `A. chair`, ... of a lettered question.
+    """
     answer = tidy(answer_part(text))
     if kind == "number":
         return number(answer, TASK_UNITS.get(task, ""))
@@ -68,19 +75,24 @@ def tidy(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text.rstrip()[-LONGEST:].translate(_SIGNS))[-LONGEST:].split())
 
 
-def number(answer: str, wanted: str) -> float | None:
-    """The first number after the last "answer is"; else the first in a unit that fits; else the first."""
+def number(answer: str, unit: str) -> float | None:
+    """The first number after the last "answer is"; else the first in a unit that fits; else the first.
+
+    Args:
+        answer: as `tidy` leaves it.
+        unit: of the truth, in which the number is returned; empty for a count.
+    """
     text = answer.lower()
     cue = _CUE.match(text)
-    found = (cue and quantities(text[cue.end() :])) or quantities(text)
-    if not found:
-        return 0.0 if not wanted and _NONE.fullmatch(text.rstrip(". ")) else None
-    best = next((quantity for quantity in found if _fits(quantity, wanted)), found[0])
-    return convert(best.value, best.unit, wanted)
+    candidates = (cue and quantities(text[cue.end() :])) or quantities(text)
+    if not candidates:
+        return 0.0 if not unit and _NONE.fullmatch(text.rstrip(". ")) else None
+    best = next((quantity for quantity in candidates if _fits(quantity, unit)), candidates[0])
+    return convert(best.value, best.unit, unit)
 
 
-def _fits(quantity: Quantity, wanted: str) -> bool:
-    return bool(wanted and quantity.unit) and is_area(quantity.unit or "") == is_area(wanted)
+def _fits(quantity: Quantity, unit: str) -> bool:
+    return bool(unit and quantity.unit) and is_area(quantity.unit or "") == is_area(unit)
 
 
 def word(answer: str) -> str | None:
@@ -91,7 +103,12 @@ def word(answer: str) -> str | None:
 
 
 def letter(answer: str, options: tuple[str, ...]) -> str | None:
-    """The letter that the answer is, begins with (`B. chair`) or names (`the answer is B`)."""
+    """The letter that the answer is, begins with (`B. chair`) or names (`the answer is B`).
+
+    Args:
+        answer: as `tidy` leaves it.
+        options: `A. chair`, ...; an answer in an option's words stands for its letter.
+    """
     bare = answer.strip("*_`\"' ")
     whole = _LETTER.fullmatch(bare)
     if whole:

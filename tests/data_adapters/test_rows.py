@@ -61,17 +61,17 @@ def test_rows_come_back_as_written_and_numbered(tmp_path):
 
 
 def test_the_fingerprint_follows_the_content(tmp_path):
-    mark = write_rows(tmp_path / "a.parquet", _rows(), {"rules": "paper", "seed": 0, "published": True})
-    assert read_fingerprint(tmp_path / "a.parquet") == mark
-    assert (mark["rules"], mark["published"], mark["rows"]) == ("paper", True, len(list(_rows())))
-    assert write_rows(tmp_path / "b.parquet", _rows(), {})["sha256"] == mark["sha256"]
-    assert (tmp_path / "a.parquet").read_bytes() == _rewritten(tmp_path / "a.parquet", mark)
+    fingerprint = write_rows(tmp_path / "a.parquet", _rows(), {"rules": "paper", "seed": 0, "published": True})
+    assert read_fingerprint(tmp_path / "a.parquet") == fingerprint
+    assert (fingerprint["rules"], fingerprint["published"], fingerprint["rows"]) == ("paper", True, len(list(_rows())))
+    assert write_rows(tmp_path / "b.parquet", _rows(), {})["sha256"] == fingerprint["sha256"]
+    assert (tmp_path / "a.parquet").read_bytes() == _rewritten(tmp_path / "a.parquet", fingerprint)
     changed = [make_row(_question(answer="4"), **GOOD)]
-    assert write_rows(tmp_path / "c.parquet", changed, {})["sha256"] != mark["sha256"]
+    assert write_rows(tmp_path / "c.parquet", changed, {})["sha256"] != fingerprint["sha256"]
 
 
-def _rewritten(path, mark) -> bytes:
-    about = {k: mark[k] for k in ("rules", "seed", "published")}
+def _rewritten(path, fingerprint) -> bytes:
+    about = {k: fingerprint[k] for k in ("rules", "seed", "published")}
     write_rows(path, _rows(), about)
     return path.read_bytes()
 

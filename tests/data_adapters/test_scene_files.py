@@ -1,4 +1,4 @@
-"""Meta-info files: what is read, what is rejected and why."""
+"""Scene files: ours come back as they were; of meta-info files, what is read, what is rejected and why."""
 
 import json
 import os
@@ -11,8 +11,9 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from verl_vsi.data_adapters.questions import Quotas, build_questions
-from verl_vsi.data_adapters.scannet import sort_out
-from verl_vsi.data_adapters.scene_files import read_meta_info
+from verl_vsi.data_adapters.scene_files import from_record, read_meta_info, read_scenes, to_record, write_scenes
+from verl_vsi.data_adapters.schema import sort_out
+from verl_vsi.data_adapters.synthetic_rooms import make_room
 
 REAL = os.environ.get("VSI_META_INFO", "")
 """The benchmark authors' own file, for the tests that want it."""
@@ -81,6 +82,24 @@ def test_another_file_is_refused(tmp_path, text, message):
     (tmp_path / "meta.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         list(read_meta_info(tmp_path / "meta.json"))
+
+
+def test_scene_records_come_back_as_they_were(tmp_path):
+    scenes = [make_room(0, i).scene for i in range(3)]
+    assert write_scenes(tmp_path / "a.scenes.jsonl", scenes) == 3
+    assert [to_record(s) for s in read_scenes(tmp_path / "a.scenes.jsonl")] == [to_record(s) for s in scenes]
+
+
+def test_a_broken_scene_record_is_named_with_its_line(tmp_path):
+    record = to_record(make_room(0, 0).scene)
+    with pytest.raises(ValueError, match="'counts' is missing"):
+        from_record({k: v for k, v in record.items() if k != "counts"})
+    record["boxes"][0]["centroid"][1] = float("nan")
+    with pytest.raises(ValueError, match=r"line 1, scene 'room_0_000000': box '\w+': centroid .*nan"):
+        from_record(record, "x.jsonl, line 1")
+    (tmp_path / "cut.jsonl").write_text('{"id": "ro')
+    with pytest.raises(ValueError, match="line 1: not JSON"):
+        list(read_scenes(tmp_path / "cut.jsonl"))
 
 
 def _raw_shell(box: dict) -> np.ndarray:

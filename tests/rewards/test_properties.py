@@ -90,7 +90,7 @@ ADVERSARIAL = [
 ]
 
 
-READINGS = [("official", 0), ("harness", 0), ("robust", 0), ("robust", 4), ("robust", 5)]
+READINGS = [("official", 0), ("lmms_eval", 0), ("robust", 0), ("robust", 4), ("robust", 5)]
 """The extractions, each on the kinds that it reads in its own way (number, word, letter: rows 0, 4, 5)."""
 
 
@@ -139,7 +139,7 @@ WORDS = {"one": 1, "two": 2, "twenty": 20, "hundred": 100, "thousand": 1000}
 """The number words that are generated."""
 
 
-def harness_number(response: str) -> float | None:
+def lmms_eval_number(response: str) -> float | None:
     """lmms-eval's extraction, written down anew: token by token."""
     total, current, running = 0, 0, False
     for token in re.findall(r"-?\d+(?:\.\d+)?|[a-z]+", response.strip().lower()):
@@ -156,7 +156,7 @@ def harness_number(response: str) -> float | None:
     return float(total + current) if running else None
 
 
-def test_harness_numbers_equal_an_independent_writing(generate: Generate) -> None:
+def test_lmms_eval_numbers_equal_an_independent_writing(generate: Generate) -> None:
     for response in generate(100_000, 4):
-        read = extract("harness", response, "number")
-        assert read == harness_number(response), response
+        read = extract("lmms_eval", response, "number")
+        assert read == lmms_eval_number(response), response

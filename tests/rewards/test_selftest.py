@@ -1,4 +1,4 @@
-"""The golden check passes what works, and names what doesn't."""
+"""The check before training passes what works, and names what doesn't."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from verl_vsi.rewards.answers import EXTRACTIONS
-from verl_vsi.rewards.formats import FORMATS
+from verl_vsi.rewards.formats import FORMATS, MODE_TAGS
 from verl_vsi.rewards.metrics import NUMERIC
-from verl_vsi.rewards.selftest import KNOWN_ANSWERS, MODE_TAGS, check
+from verl_vsi.rewards.selftest import KNOWN_ANSWERS, check
 from verl_vsi.rewards.terms import TERMS, Response, term
 
 

@@ -60,7 +60,7 @@ def test_a_taken_name_is_refused() -> None:
         ({"terms": {"accuracy": "high"}}, "accuracy: its weight must be a finite number, got 'high'"),
         ({"terms": {"accuracy": float("nan")}}, "accuracy: its weight must be a finite number, got nan"),
         ({"numeric": "l2"}, "reward numeric 'l2' is unknown; one of exact, inverse, min_relative, mra"),
-        ({"extraction": "gpt"}, "reward extraction 'gpt' is unknown; one of harness, official, robust"),
+        ({"extraction": "gpt"}, "reward extraction 'gpt' is unknown; one of lmms_eval, official, robust"),
         ({"format": "loose"}, "reward format 'loose' is unknown; one of r1v, strict"),
         ({"length_cap": 0}, "length_cap must be at least 1 character, got 0"),
     ],
@@ -68,6 +68,10 @@ def test_a_taken_name_is_refused() -> None:
 def test_a_setting_that_makes_no_sense_is_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RewardSettings(**settings)
+
+
+def test_the_former_name_of_an_extraction_means_the_same() -> None:
+    assert RewardSettings(extraction="harness") == RewardSettings(extraction="lmms_eval")
 
 
 def test_a_missing_module_is_named() -> None:

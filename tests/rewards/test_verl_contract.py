@@ -97,11 +97,11 @@ def test_verl_averages_every_part_per_task(config: DictConfig, tokenizer: PreTra
     ]
     infos = [score(config, tokenizer, *rollout)["reward_extra_info"] for rollout in rollouts]
     columns = {key: [info[key] for info in infos] for key in infos[0]}
-    found = process_validation_metrics([source for _, source, _ in rollouts], ["a", "b", "c"], columns)
-    counting = found["vsi100k/object_counting"]
+    metrics = process_validation_metrics([source for _, source, _ in rollouts], ["a", "b", "c"], columns)
+    counting = metrics["vsi100k/object_counting"]
     for part in ("acc", "reward/accuracy", "reward/format", "parse_failure", "format_failure"):
         assert counting[part]["mean@1"] == 0.5, part
-    assert found["vsi100k/object_rel_direction_easy"]["acc"]["mean@1"] == 1.0
+    assert metrics["vsi100k/object_rel_direction_easy"]["acc"]["mean@1"] == 1.0
 
 
 def test_the_reward_pickles(config: DictConfig) -> None:

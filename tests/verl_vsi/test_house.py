@@ -19,8 +19,12 @@ LINKS = ("data_adapters", "rewards")
 HEAVY = {"torch", "verl", "vllm", "transformers", "ray", "megatron"}
 
 FLOORS = (
+    ("rewards.answers", "rewards.formats", "rewards.metrics"),
     ("rewards",),
     ("data_adapters",),
+    ("data_adapters.frames", "data_adapters.leakage", "data_adapters.rows", "data_adapters.scene_files"),
+    ("data_adapters.importers", "data_adapters.questions", "data_adapters.scannet", "data_adapters.synthetic_rooms"),
+    ("data_adapters.audit", "data_adapters.datasets", "data_adapters.vsi100k", "data_adapters.vsibench_download"),
     (
         "on_import",
         "run_mark",

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from verl_vsi.data_adapters.questions import Quotas
-    from verl_vsi.data_adapters.scannet import Rejected
-    from verl_vsi.data_adapters.schema import Scene
+    from verl_vsi.data_adapters.schema import Rejected, Scene
 
 app = typer.Typer(help="Build, import, check and audit rows of questions.", no_args_is_help=True, add_completion=False)
 
@@ -50,8 +49,7 @@ def build(
 ) -> None:
     """Make rows from scenes: ScanNet's files, a meta-info file, or rendered rooms."""
     from verl_vsi.data_adapters.questions import Ambiguity
-    from verl_vsi.data_adapters.vsi100k import BuildPlan
-    from verl_vsi.data_adapters.vsi100k import build as build_rows
+    from verl_vsi.data_adapters.vsi100k import BuildPlan, build_rows
 
     with views.errors():
         found, source = _scenes(out, scannet, meta_info, scenes, labels, workers)
@@ -147,7 +145,7 @@ def bench(
 ) -> None:
     """Make rows of VSI-Bench's own questions, and unpack its videos under the data root."""
     from verl_vsi.data_adapters.vsi100k import write_outcome
-    from verl_vsi.data_adapters.vsibench import benchmark_rows, read_ids
+    from verl_vsi.data_adapters.vsibench_download import benchmark_rows, read_ids
 
     about = {"builder": "data bench", "source": questions.name, "rules": "vsibench", "subset": subset}
     with views.errors():

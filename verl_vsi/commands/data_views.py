@@ -62,7 +62,7 @@ def show_outcome(outcome: RowsOutcome) -> None:
 
 def unpack(archive: Path, root: Path) -> None:
     """Unpack a zip of videos with a progress bar."""
-    from verl_vsi.data_adapters.vsibench import count_videos, extract_videos
+    from verl_vsi.data_adapters.vsibench_download import count_videos, extract_videos
 
     written = Counter(
         new for _, new in track(extract_videos(archive, root), archive.name, count_videos(archive), console=console)
@@ -77,7 +77,7 @@ def watch(results: Sequence[ScanVideo] | Iterator[ScanVideo]) -> int:
         bar = progress.add_task("videos")
         for result in results:
             counts[result.state] += 1
-            progress.update(bar, total=result.of, advance=1)
+            progress.update(bar, total=result.total, advance=1)
             if result.state == "failed":
                 progress.console.print(f"[red]{escape(result.detail)}[/]", soft_wrap=True)
     say(", ".join(f"{count} {state}" for state, count in counts.items()))

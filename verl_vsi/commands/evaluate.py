@@ -36,7 +36,9 @@ def evaluate(
     ] = None,
     mode: Annotated[str | None, typer.Option(help="vanilla, think or observe; default: vanilla.")] = None,
     prompts: Annotated[str | None, typer.Option(help="official, test or train; default: the preset's.")] = None,
-    extraction: Annotated[str | None, typer.Option(help="official, harness or robust; default: the preset's.")] = None,
+    extraction: Annotated[
+        str | None, typer.Option(help="official, lmms_eval or robust; default: the preset's.")
+    ] = None,
     condition: Annotated[list[str] | None, typer.Option(help="normal, shuffled or blind; repeatable.")] = None,
     tasks: Annotated[
         str | None, typer.Option(help="The average: vsibench, vsi100k or present; default: the rows'.")

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 if TYPE_CHECKING:
     from verl_vsi.data_adapters.frames import FrameSpec
-    from verl_vsi.data_adapters.frames.build import Report, VideoOutcome
+    from verl_vsi.data_adapters.frames.build import BuildReport, VideoOutcome
 
 app = typer.Typer(help="Decode videos once, ahead of training.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -93,10 +93,10 @@ def check(
         folder = (store or root / "frames").absolute()
         opened = FrameStore(folder, spec, data_root=root.absolute())
         videos = list(_videos(root.absolute(), folder, rows))
-        report = frames_build.Report()
+        report = frames_build.BuildReport()
         with _progress(len(videos)) as advance:
             for video in videos:
-                report.outcomes.append(frames_build.check(opened, video))
+                report.outcomes.append(frames_build.outcome_of(opened, video, decode=False))
                 advance(report.outcomes[-1])
     _summary(report, folder / spec.key)
     if report.count("found") < len(videos):
@@ -181,7 +181,7 @@ def _progress(total: int) -> Iterator[Callable[[VideoOutcome], None]]:
         yield advance
 
 
-def _summary(report: Report, folder: Path) -> None:
+def _summary(report: BuildReport, folder: Path) -> None:
     counts = {status: report.count(status) for status in ("built", "found", "missing", "failed")}
     text = ", ".join(f"{n} {status}" for status, n in counts.items() if n) or "no videos"
     console.print(f"{escape(text)}: {escape(str(folder))}", soft_wrap=True)

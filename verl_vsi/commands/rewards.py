@@ -70,7 +70,7 @@ def list_(
 
 
 def _tag(mode: str) -> str | None:
-    from verl_vsi.rewards.selftest import MODE_TAGS
+    from verl_vsi.rewards.formats import MODE_TAGS
     from verl_vsi.rewards.terms import one_of
 
     one_of("mode", mode, MODE_TAGS)

@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.config.access import row_files
 from verl_vsi.config.trainers import COMMANDS
-from verl_vsi.config.versions import installed_versions
 from verl_vsi.data_adapters.files import write_text
+from verl_vsi.data_adapters.versions import versions
 
 FOLDER = "provenance"
 """In a run's folder; a file a start, named by its time, so that the last name is the latest start."""
@@ -62,7 +62,7 @@ def describe(config: DictConfig) -> dict[str, Any]:
         "start": _now(),
         "end": None,
         "status": "started",
-        "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
+        "versions": {"python": platform.python_version(), **versions(PACKAGES)},
         "data": {key: [_data(file) for file in row_files(config, key)] for key in ("train_files", "val_files")},
         "resolved": resolved(config),
     }

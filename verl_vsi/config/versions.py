@@ -1,26 +1,11 @@
-"""Which versions are installed, and which are supported."""
+"""Which versions of verl are supported, and which vLLM is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from verl_vsi.data_adapters.versions import installed_version
 
 SUPPORTED_VERL = ">=0.9.1,<0.10"
 TESTED_VERL = "0.9.1"
-
-
-def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution; None where it is not installed."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
-def installed_versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Version of each distribution that is installed, in the order given."""
-    versions = {name: installed_version(name) for name in distributions}
-    return {name: found for name, found in versions.items() if found is not None}
 
 
 def vllm_version() -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from verl_vsi.config.versions import installed_version
+from verl_vsi.data_adapters.versions import installed_version
 
 _CUDA_BUILD = re.compile(r"""__version__\s*=\s*['"][^'"]*\+cu\d""")
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"

@@ -76,8 +76,8 @@ def clip(decoder: str = "pyav") -> Iterator[Check]:
     """Write a clip of four frames, decode it through the frame store, and compare."""
     import numpy as np
 
-    from verl_vsi.data_adapters.files import encode_mp4
     from verl_vsi.data_adapters.frames import FrameSpec, FrameStore
+    from verl_vsi.data_adapters.mp4 import encode_mp4
 
     grey = [np.full((112, 112, 3), level, np.uint8) for level in (40, 90, 140, 190)]
     spec = FrameSpec("linspace", 4, min_pixels=112 * 112, max_pixels=112 * 112, decoder=decoder)  # pyright: ignore

@@ -10,8 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from verl_vsi import cpu
 from verl_vsi.config.access import video_tokens
 from verl_vsi.config.problems import Problem
-from verl_vsi.config.versions import SUPPORTED_VERL, TESTED_VERL, installed_version, is_supported_verl
+from verl_vsi.config.versions import SUPPORTED_VERL, TESTED_VERL, is_supported_verl
 from verl_vsi.cpu.platform_choice import NEW_CLUSTER, PLATFORM_VARIABLE
+from verl_vsi.data_adapters.versions import installed_version
 from verl_vsi.sharing.eligibility import why_upstream_passes
 
 ROOM_FOR_TEXT = 64

@@ -7,17 +7,13 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
-from verl_vsi.data_adapters.frames.info import Clip, FrameError
+from verl_vsi.data_adapters.frames.decoders.base import Clip, Deadline, FrameError
 from verl_vsi.data_adapters.frames.spec import Image
-
-if TYPE_CHECKING:
-    from verl_vsi.data_adapters.frames.decoders import Deadline
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm")
 RATE_FILE = "frames.json"
@@ -28,8 +24,8 @@ DEFAULT_FPS = 2.0
 
 def images(folder: Path) -> list[Path]:
     """The folder's image files in natural order."""
-    found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
-    return sorted(found, key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)])
+    files = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    return sorted(files, key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)])
 
 
 def probe(video: Path) -> Clip:
@@ -42,7 +38,11 @@ def probe(video: Path) -> Clip:
 
 
 def pick(video: Path, indices: tuple[int, ...], deadline: Deadline) -> Iterator[Image]:
-    """The images at `indices`."""
+    """The images at `indices`, (H, W, 3) uint8 RGB each.
+
+    Args:
+        video, indices, deadline: see `base.Reader`.
+    """
     files = images(video)
     read = lru_cache(maxsize=1)(_read)  # repeated indices follow each other
     for index in indices:

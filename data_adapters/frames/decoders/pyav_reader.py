@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -14,11 +13,8 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from verl_vsi.data_adapters.frames.info import Clip, CountMismatchError, FrameError
+from verl_vsi.data_adapters.frames.decoders.base import Clip, CountMismatchError, Deadline, FrameError
 from verl_vsi.data_adapters.frames.spec import Image
-
-if TYPE_CHECKING:
-    from verl_vsi.data_adapters.frames.decoders import Deadline
 
 
 def probe(video: Path) -> Clip:
@@ -33,9 +29,13 @@ def probe(video: Path) -> Clip:
 
 
 def pick(video: Path, indices: tuple[int, ...], deadline: Deadline) -> Iterator[Image]:
-    """The frames at `indices`; only these are converted to RGB."""
-    wanted = iter(indices)
-    index = next(wanted)
+    """The frames at `indices`, (H, W, 3) uint8; only these are converted to RGB.
+
+    Args:
+        video, indices, deadline: see `base.Reader`.
+    """
+    remaining = iter(indices)
+    index = next(remaining)
     count = 0
     with _open(video) as (container, stream):
         for frame in _decode(video, container, stream, deadline):
@@ -43,7 +43,7 @@ def pick(video: Path, indices: tuple[int, ...], deadline: Deadline) -> Iterator[
                 image = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
                 while count == index:
                     yield image
-                    index = next(wanted, -1)
+                    index = next(remaining, -1)
                 if index < 0:
                     return
             count += 1

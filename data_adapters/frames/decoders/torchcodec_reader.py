@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from verl_vsi.data_adapters.frames.info import Clip, FrameError
+from verl_vsi.data_adapters.frames.decoders.base import Clip, Deadline, FrameError
 from verl_vsi.data_adapters.frames.spec import Image
-
-if TYPE_CHECKING:
-    from verl_vsi.data_adapters.frames.decoders import Deadline
 
 
 def probe(video: Path) -> Clip:
     """Frames, rate and size as torchcodec reads them."""
-    with _open(video) as opened:
-        meta = opened.metadata
+    with _open(video) as decoder:
+        meta = decoder.metadata
         if not (meta.num_frames and meta.average_fps):
             raise FrameError(video, f"its video stream is empty ({meta.num_frames} frames)")
         return Clip(meta.num_frames, float(meta.average_fps), meta.height, meta.width)
 
 
 def pick(video: Path, indices: tuple[int, ...], deadline: Deadline) -> Iterator[Image]:
-    """The frames at `indices`; torchcodec's ``exact`` seek mode scans the file first."""
-    with _open(video) as opened:
+    """The frames at `indices`, (H, W, 3) uint8 RGB each; torchcodec's ``exact`` seek mode scans the file first.
+
+    Args:
+        video, indices, deadline: see `base.Reader`.
+    """
+    with _open(video) as decoder:
         for index in indices:
             deadline.check(video)
-            yield opened[index].numpy()
+            yield decoder[index].numpy()
 
 
 @contextmanager
@@ -45,9 +46,9 @@ def _decoder_class() -> Any:
     try:
         from torchcodec.decoders import VideoDecoder  # pyright: ignore
     except (ImportError, OSError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0]
         raise ImportError(
-            f"vsi.frames.decoder=torchcodec: torchcodec does not load here ({first}); install the build that matches "
+            f"vsi.frames.decoder=torchcodec: torchcodec does not load here ({reason}); install the build that matches "
             "torch and FFmpeg, or set vsi.frames.decoder=pyav"
         ) from error
     return VideoDecoder

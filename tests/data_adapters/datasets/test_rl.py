@@ -1,4 +1,4 @@
-"""What verl gets from the dataset class, checked against what its stock path gives."""
+"""What verl gets from the dataset class, checked against what its own path gives."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def make(tmp_path: Path, processor: Any, write_video: Any, write_rows: Any) -> M
     return build
 
 
-def stock_video(
+def upstream_video(
     patch: pytest.MonkeyPatch, path: Path, nframes: int, min_pixels: int, max_pixels: int
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """What qwen_vl_utils returns, its own code but for the file reader.
@@ -77,7 +77,7 @@ def stock_video(
     return vision_process.fetch_video(ele, return_video_metadata=True)  # pyright: ignore[reportReturnType]
 
 
-def test_the_model_sees_what_the_stock_path_shows_it(
+def test_the_model_sees_what_upstreams_path_shows_it(
     make: Make, processor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make([{"question": "How big?"}])
@@ -85,10 +85,10 @@ def test_the_model_sees_what_the_stock_path_shows_it(
     _, videos, _ = asyncio.run(VsiDataset.process_multi_modal_info(messages, 14, dataset.config))
     text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     ours = build_multimodal_processor_inputs(processor, text=[text], videos=videos)
-    stock = stock_video(monkeypatch, tmp_path / "a.mp4", 8, 56 * 56, 112 * 112)
-    theirs = build_multimodal_processor_inputs(processor, text=[text], videos=[stock])
+    upstream = upstream_video(monkeypatch, tmp_path / "a.mp4", 8, 56 * 56, 112 * 112)
+    theirs = build_multimodal_processor_inputs(processor, text=[text], videos=[upstream])
     assert videos is not None
-    assert videos[0][1] == stock[1]
+    assert videos[0][1] == upstream[1]
     assert set(ours) == set(theirs)
     for key in theirs:
         assert torch.equal(torch.as_tensor(ours[key]), torch.as_tensor(theirs[key])), key
@@ -99,10 +99,10 @@ def test_frames_come_at_the_size_the_processor_keeps(make: Make, processor: Any)
     _, videos, _ = VsiDataset._process_multi_modal_info(dataset[0]["raw_prompt"], 14, dataset.config)
     assert videos is not None
     tensor = videos[0][0]
-    kept = processor.video_processor(videos=[tensor], do_resize=False, return_tensors="pt")
+    unresized = processor.video_processor(videos=[tensor], do_resize=False, return_tensors="pt")
     resized = processor.video_processor(videos=[tensor], do_resize=True, return_tensors="pt")
     assert tensor.dtype == torch.uint8
-    assert torch.equal(kept["pixel_values_videos"], resized["pixel_values_videos"])
+    assert torch.equal(unresized["pixel_values_videos"], resized["pixel_values_videos"])
 
 
 def test_fourteen_rollouts_at_once_decode_once_and_share_one_array(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

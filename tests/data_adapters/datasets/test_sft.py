@@ -15,7 +15,7 @@ pytest.importorskip("verl")
 from verl.utils.dataset.dataset_utils import SFTTensorCollator
 
 from verl_vsi.data_adapters.datasets.rl import VsiDataset
-from verl_vsi.data_adapters.datasets.sft import ByteCache, VsiSFTDataset
+from verl_vsi.data_adapters.datasets.sft import VsiSFTDataset
 
 Make = Callable[..., VsiSFTDataset]
 
@@ -90,15 +90,3 @@ def test_prompt_and_answer_count_against_max_length(make: Make, capsys: pytest.C
 def test_padding_is_refused_with_the_setting_to_change(make: Make) -> None:
     with pytest.raises(ValueError, match=r"data\.pad_mode is right.*set no_padding"):
         make(pad_mode="right")
-
-
-def test_the_cache_forgets_the_oldest_beyond_its_bytes() -> None:
-    made = []
-
-    def maker(name: str) -> Callable[[], dict[str, torch.Tensor]]:
-        return lambda: made.append(name) or {"x": torch.zeros(10, dtype=torch.uint8)}
-
-    cache = ByteCache(limit=20)
-    for name in "abacb":  # c pushes out b, which was used before a
-        cache.get(name, maker(name))
-    assert made == ["a", "b", "c", "b"]

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ def test_rows_name_the_videos_to_build(root: Path, write_rows: Any) -> None:
 @pytest.mark.parametrize(("on_error", "code"), [("raise", 1), ("skip", 0), ("quarantine", 0)])
 def test_a_broken_video_is_named_and_the_others_are_built(root: Path, on_error: str, code: int) -> None:
     (root / "rooms" / "2.mp4").write_bytes(b"")
-    found, output = run("build", root, "--workers", "1", "--on-error", on_error)
-    assert found == code
+    exit_code, output = run("build", root, "--workers", "1", "--on-error", on_error)
+    assert exit_code == code
     assert "rooms/2.mp4': it is empty (0 bytes)" in output
     assert "3 built, 1 failed" in output
 
@@ -135,16 +135,23 @@ def test_a_killed_build_is_completed_identically_by_the_next(root: Path, write_v
     assert arrays(root) == expected
 
 
-def test_an_interrupted_build_goes_on_and_cleans_up(root: Path) -> None:
+@contextmanager
+def unfinished_build(root: Path) -> Iterator[subprocess.Popen[str]]:
+    """A build that is surely still at it: one video's lock is taken, and the first array has been written."""
     run("build", root, "--workers", "1")
     folder = root / "frames" / SPEC.key
-    held = min(folder.glob("*.npy")).with_suffix(".lock")
+    locked = min(folder.glob("*.npy")).with_suffix(".lock")
     for path in folder.iterdir():
         path.unlink()
-    with FileLock(held):  # one video can't be finished, so the build is surely still at it
-        victim = command(root)
-        while not list(folder.glob("*.npy")) and victim.poll() is None:
+    with FileLock(locked):
+        build = command(root)
+        while not list(folder.glob("*.npy")) and build.poll() is None:
             time.sleep(0.005)
+        yield build
+
+
+def test_an_interrupted_build_goes_on_and_cleans_up(root: Path) -> None:
+    with unfinished_build(root) as victim:
         os.killpg(victim.pid, signal.SIGINT)
     victim.communicate(timeout=60)
     assert victim.returncode != 0
@@ -154,24 +161,16 @@ def test_an_interrupted_build_goes_on_and_cleans_up(root: Path) -> None:
 
 def alive(group: int) -> list[int]:
     """Processes of a process group that are not only waiting to be reaped."""
-    found = []
+    members: list[int] = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it ended meanwhile
             state, _, member = stat.read_text().rpartition(")")[2].split()[:3]
-            found += [int(stat.parent.name)] if int(member) == group and state != "Z" else []
-    return found
+            members += [int(stat.parent.name)] if int(member) == group and state != "Z" else []
+    return members
 
 
 def test_workers_end_with_a_killed_builder(root: Path) -> None:
-    run("build", root, "--workers", "1")
-    folder = root / "frames" / SPEC.key
-    held = min(folder.glob("*.npy")).with_suffix(".lock")
-    for path in folder.iterdir():
-        path.unlink()
-    with FileLock(held):  # a worker waits for this video, and must not wait on without its builder
-        victim = command(root)
-        while not list(folder.glob("*.npy")) and victim.poll() is None:
-            time.sleep(0.005)
+    with unfinished_build(root) as victim:  # a worker waits for the locked video, and must not wait on alone
         victim.kill()
         victim.communicate(timeout=60)
         deadline = time.monotonic() + 30

@@ -107,7 +107,7 @@ def test_frames_can_not_be_written_to(video: Path) -> None:
 @pytest.mark.parametrize("damage", ["altered", "cut", "removed", "entry", "version"])
 def test_a_damaged_array_is_noticed_and_made_again(video: Path, damage: str) -> None:
     store = store_of(video)
-    good = store.frames(video).array.copy()
+    original = store.frames(video).array.copy()
     path = array_of(store)
     data, entry = bytearray(path.read_bytes()), path.with_suffix(".json")
     if damage == "altered":
@@ -123,7 +123,7 @@ def test_a_damaged_array_is_noticed_and_made_again(video: Path, damage: str) -> 
         entry.write_text(entry.read_text().replace('"version": 1', '"version": 0'))
     fresh = store_of(video)
     assert not fresh.intact(video)
-    assert np.array_equal(fresh.frames(video).array, good)
+    assert np.array_equal(fresh.frames(video).array, original)
     assert fresh.intact(video)
 
 
@@ -258,7 +258,7 @@ def test_memory_stays_bounded_while_decoding(tmp_path: Path, write_video: WriteV
     spec = FrameSpec(sampler="linspace", nframes=120, min_pixels=28 * 28, max_pixels=644 * 476)
     store = FrameStore(video.parents[1] / "frames", spec)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    from verl_vsi.data_adapters.frames.decoders import Deadline
+    from verl_vsi.data_adapters.frames.decoders.base import Deadline
     meta = store.info(video)
     arrays.write(store.root / "x", meta, pyav_reader.pick(video, meta.indices, Deadline.after(60)), {})
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

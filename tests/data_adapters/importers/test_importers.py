@@ -13,7 +13,7 @@ import pytest
 from verl_vsi.data_adapters.importers import import_rows, parse_mapping
 from verl_vsi.data_adapters.importers.convert import clean_answer, clean_question
 from verl_vsi.data_adapters.rows import read_rows
-from verl_vsi.data_adapters.scannet import Rejected
+from verl_vsi.data_adapters.schema import Rejected
 from verl_vsi.data_adapters.vsi100k import write_outcome
 
 SIZE = (
@@ -128,7 +128,7 @@ def test_the_paper_s_six_tasks_are_told_by_their_words(tmp_path: Path, question,
 
 
 @pytest.mark.parametrize(
-    ("options", "answer", "question", "kind", "truth", "kept"),
+    ("options", "answer", "question", "kind", "truth", "offered"),
     [
         (["A. sink", "B. bed"], "B", "Which?", "choice", "B", ["A. sink", "B. bed"]),
         (["sink", "bed"], "bed", "Which?", "choice", "B", ["A. sink", "B. bed"]),  # text to letter
@@ -137,14 +137,16 @@ def test_the_paper_s_six_tasks_are_told_by_their_words(tmp_path: Path, question,
         (["sink", "pillow", "bed", "guitar"], "sink", NEAR, "word", "sink", []),  # they stand in the question
     ],
 )
-def test_options_come_lettered_and_the_answer_is_a_letter(tmp_path: Path, options, answer, question, kind, truth, kept):
+def test_options_come_lettered_and_the_answer_is_a_letter(
+    tmp_path: Path, options, answer, question, kind, truth, offered
+):
     record = {"scene": TRAIN, "question": question, "options": options, "answer": answer, "task": "object_rel_distance"}
     rows, rejected = _import(_write(tmp_path / "a.json", [record]))
     if truth is None:
         assert "is none of the options" in rejected[0].reason
         return
     assert (rows[0]["extra_info"]["kind"], rows[0]["reward_model"]["ground_truth"]) == (kind, truth)
-    assert rows[0]["extra_info"]["options"] == kept
+    assert rows[0]["extra_info"]["options"] == offered
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_the_right_one_stands_in_every_place_equally_often():
 
 
 @pytest.mark.parametrize(
-    ("facing", "asked", "degrees"),
+    ("orienting", "querying", "degrees"),
     [
         ((0, 1), (-1, 0), 90),  # looking north, west is to the left
         ((0, 1), (1, 0), -90),  # east to the right
@@ -111,8 +111,8 @@ def test_the_right_one_stands_in_every_place_equally_often():
         ((1, 1), (0, 1), 45),  # front-left
     ],
 )
-def test_angles_are_counter_clockwise_from_the_line_of_sight(facing, asked, degrees):
-    assert bearing(np.zeros(3), np.array([*facing, 9.0]), np.array([*asked, -9.0])) == pytest.approx(degrees)
+def test_angles_are_counter_clockwise_from_the_line_of_sight(orienting, querying, degrees):
+    assert bearing(np.zeros(3), np.array([*orienting, 9.0]), np.array([*querying, -9.0])) == pytest.approx(degrees)
 
 
 def test_direction_reads_as_in_the_paper_and_is_true():

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 
 from verl_vsi.data_adapters.questions import Quotas, build_questions
 from verl_vsi.data_adapters.questions.geometry import Distances, shell
-from verl_vsi.data_adapters.questions.vsibench_choices import EASY, HARD, MEDIUM, Level
+from verl_vsi.data_adapters.questions.vsibench_directions import EASY, HARD, MEDIUM, Level
 from verl_vsi.data_adapters.schema import Box, Question, Scene
 from verl_vsi.data_adapters.synthetic_rooms import make_room
 
@@ -171,21 +171,21 @@ def test_directions_read_as_in_the_benchmark_and_are_true(task: str, text: str, 
     for question in questions:
         p, o, q = question.trace["objects"]
         assert question.text == f"If I am standing by the {p} and facing the {o}, " + text.format(o=o, q=q)
-        said = dict(option.split(". ") for option in question.options)
-        assert set(said.values()) == options
-        ahead, there = place[o] - place[p], place[q] - place[p]
-        left = ahead[0] * there[1] - ahead[1] * there[0] > 0
-        assert ("left" in said[question.answer]) == left or said[question.answer] == "back"
+        options_by_letter = dict(option.split(". ") for option in question.options)
+        assert set(options_by_letter.values()) == options
+        ahead, toward = place[o] - place[p], place[q] - place[p]
+        left = ahead[0] * toward[1] - ahead[1] * toward[0] > 0
+        assert ("left" in options_by_letter[question.answer]) == left or options_by_letter[question.answer] == "back"
         if task == "hard":
-            assert ("front" in said[question.answer]) == (float(ahead @ there) > 0)
+            assert ("front" in options_by_letter[question.answer]) == (float(ahead @ toward) > 0)
 
 
-def test_an_asked_object_whose_corners_stray_is_left_out():
+def test_a_querying_object_whose_corners_stray_is_left_out():
     wide = _scene(_box("p", (0, 0, 0)), _box("o", (0, 2, 0)), _box("q", (0.9, 2, 0), (2.6, 0.2, 0.2)))
     narrow = _scene(_box("p", (0, 0, 0)), _box("o", (0, 2, 0)), _box("q", (1.2, 2, 0), (0.2, 0.2, 0.2)))
-    asked = ["p", "o", "q"]  # the wide one, seen from p, reaches over the line of sight
-    assert asked not in [q.trace["objects"] for q in _ask(wide, "object_rel_direction_hard")]
-    assert asked in [q.trace["objects"] for q in _ask(narrow, "object_rel_direction_easy")]
+    objects = ["p", "o", "q"]  # the wide one, seen from p, reaches over the line of sight
+    assert objects not in [q.trace["objects"] for q in _ask(wide, "object_rel_direction_hard")]
+    assert objects in [q.trace["objects"] for q in _ask(narrow, "object_rel_direction_easy")]
 
 
 @pytest.mark.parametrize("shift", [0.65, 7.0])  # 0.25 m: too near; 6.6 m: too far

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_vsi.data_adapters.files import encode_mp4
-from verl_vsi.data_adapters.scene_files import from_record, read_scenes, to_record, write_scenes
+from verl_vsi.data_adapters.mp4 import encode_mp4
+from verl_vsi.data_adapters.scene_files import to_record
 from verl_vsi.data_adapters.synthetic_rooms import CATEGORIES, SIDE, draw, labels, make_room, render, render_split
 from verl_vsi.data_adapters.synthetic_rooms.layout import NAMES, Room
 from verl_vsi.data_adapters.synthetic_rooms.render import FOCAL, cameras
@@ -82,13 +82,13 @@ def test_a_box_is_drawn_in_its_category_s_colour():
 
 def test_labels_say_which_tokens_show_a_category():
     room, _, ids = draw(0, 5)
-    found = labels(room, ids)
-    assert found.shape == (32, 12)
-    assert {NAMES[c] for c in np.flatnonzero(found.any(axis=0))} == set(room.scene.counts)
+    tokens = labels(room, ids)
+    assert tokens.shape == (32, 12)
+    assert {NAMES[c] for c in np.flatnonzero(tokens.any(axis=0))} == set(room.scene.counts)
     token = 2 * 4 + 1  # frames 0 and 1, third row, second column
     window = ids[:2, 56:84, 28:56]
-    shown = room.categories[window[window >= 0]]
-    assert set(np.flatnonzero(found[token])) == {c for c in shown if (shown == c).sum() >= 8}
+    categories = room.categories[window[window >= 0]]
+    assert set(np.flatnonzero(tokens[token])) == {c for c in categories if (categories == c).sum() >= 8}
 
 
 def test_a_video_comes_back_almost_as_drawn():
@@ -154,21 +154,3 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         render_split(tmp_path, "val", 2, seed=1, workers=1, quiet=True)
     assert [p.name for p in (tmp_path / "rooms").iterdir()] == ["val.scenes.part"]
-
-
-def test_scene_records_come_back_as_they_were(tmp_path):
-    scenes = [make_room(0, i).scene for i in range(3)]
-    assert write_scenes(tmp_path / "a.scenes.jsonl", scenes) == 3
-    assert [to_record(s) for s in read_scenes(tmp_path / "a.scenes.jsonl")] == [to_record(s) for s in scenes]
-
-
-def test_a_broken_scene_record_is_named_with_its_line(tmp_path):
-    record = to_record(make_room(0, 0).scene)
-    with pytest.raises(ValueError, match="'counts' is missing"):
-        from_record({k: v for k, v in record.items() if k != "counts"})
-    record["boxes"][0]["centroid"][1] = float("nan")
-    with pytest.raises(ValueError, match=r"line 1, scene 'room_0_000000': box '\w+': centroid .*nan"):
-        from_record(record, "x.jsonl, line 1")
-    (tmp_path / "cut.jsonl").write_text('{"id": "ro')
-    with pytest.raises(ValueError, match="line 1: not JSON"):
-        list(read_scenes(tmp_path / "cut.jsonl"))

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from verl_vsi.commands.data import app
-from verl_vsi.data_adapters.files import encode_mp4
+from verl_vsi.data_adapters.mp4 import encode_mp4
 from verl_vsi.data_adapters.rows import read_fingerprint, read_rows
 from verl_vsi.data_adapters.synthetic_rooms import render_split
 

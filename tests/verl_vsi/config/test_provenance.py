@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from verl_vsi.commands.recipes import app
 from verl_vsi.config import provenance
-from verl_vsi.config.versions import installed_versions
+from verl_vsi.data_adapters.versions import versions
 
 RECORD = {
     "recipe": "vsgrpo_2b",
@@ -48,7 +48,7 @@ def test_the_command_is_quoted_for_a_shell() -> None:
 
 
 def test_versions_are_those_of_installed_packages() -> None:
-    found = installed_versions(["verl-vsi", "no-such-package"])
+    found = versions(["verl-vsi", "no-such-package"])
     assert list(found) == ["verl-vsi"]
 
 

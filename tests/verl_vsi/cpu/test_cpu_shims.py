@@ -11,8 +11,8 @@ pytest.importorskip("torch")
 
 import torch
 
-from verl_vsi.config.versions import installed_version
 from verl_vsi.cpu import builds
+from verl_vsi.data_adapters.versions import installed_version
 
 cpu_torch = pytest.mark.skipif(torch.version.cuda is not None, reason="torch is a CUDA build")
 

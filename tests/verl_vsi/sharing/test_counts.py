@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from verl_vsi.data_adapters.files import encode_mp4
+from verl_vsi.data_adapters.mp4 import encode_mp4
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 LOOK_TWICE = """

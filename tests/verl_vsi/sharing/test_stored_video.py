@@ -15,8 +15,8 @@ os.environ["VERL_PLATFORM"] = "cpu"
 import torch
 
 from verl_vsi.data_adapters.datasets.data_settings import DataSettings
-from verl_vsi.data_adapters.files import encode_mp4
 from verl_vsi.data_adapters.frames import FrameSpec
+from verl_vsi.data_adapters.mp4 import encode_mp4
 from verl_vsi.sharing.stored_video import KEY, StoredVideo, names_in, patches, with_pixels
 
 SIDE = 56

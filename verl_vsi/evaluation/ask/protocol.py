@@ -17,7 +17,7 @@ from typing import Any
 from verl_vsi.data_adapters.frames.spec import FrameSpec
 from verl_vsi.data_adapters.prompts import check_mode, user_text
 from verl_vsi.evaluation.ask.items import Item
-from verl_vsi.rewards.answers import EXTRACTIONS
+from verl_vsi.rewards.answers import EXTRACTIONS, extraction_name
 
 PRE = "These are frames of a video."
 NUMBER_POST = "Please answer the question using a single word or phrase."
@@ -67,6 +67,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         """Refuse what would score the budget instead of the model."""
+        object.__setattr__(self, "extraction", extraction_name(self.extraction))
         for value, known, what in (
             (self.prompts, PROMPT_SETS, "prompt set"),
             (self.extraction, EXTRACTIONS, "extraction"),
@@ -111,7 +112,7 @@ _BENCH = FrameSpec(sampler="linspace", nframes=32)
 _PAPER = FrameSpec(sampler="linspace", nframes=32, max_pixels=256 * 28 * 28)
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "official": {"prompts": "official", "extraction": "official", "frames": _BENCH, "max_tokens": 16},
-    "harness": {"prompts": "official", "extraction": "harness", "frames": _BENCH, "max_tokens": 16},
+    "harness": {"prompts": "official", "extraction": "lmms_eval", "frames": _BENCH, "max_tokens": 16},
     "paper": {"prompts": "test", "extraction": "robust", "frames": _PAPER, "max_tokens": None},
 }
 

@@ -19,7 +19,7 @@ from verl_vsi.evaluation.score.baselines import baselines
 from verl_vsi.evaluation.score.scores import Estimate, Scores, summarise
 from verl_vsi.evaluation.score.task_columns import TaskSet
 from verl_vsi.rewards import vsgrpo
-from verl_vsi.rewards.answers import extract
+from verl_vsi.rewards.answers import extract, extraction_name
 from verl_vsi.rewards.metrics import exact_match, mean_relative_accuracy
 
 # MERGED One answer, scored: the benchmark's score, and the paper's reward beside it.
@@ -202,7 +202,8 @@ def read_result(path: str | Path) -> Result:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         scores = {what: _scores(node) for what, node in record["scores"].items()}
         floor = {name: _scores(node) for name, node in record["baselines"].items()}
-        return Result(record["labels"], scores, record["rates"], record["answers"], record["usage"], floor)
+        labels = record["labels"] | {"extraction": extraction_name(record["labels"]["extraction"])}
+        return Result(labels, scores, record["rates"], record["answers"], record["usage"], floor)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a result of verl-vsi eval ({error!r})") from error
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from verl_vsi.data_adapters.files import encode_mp4
+from verl_vsi.data_adapters.mp4 import encode_mp4
 from verl_vsi.data_adapters.synthetic_rooms import RATE, Room, draw, labels
 
 CHUNK = 32  # rooms that one process draws at a time

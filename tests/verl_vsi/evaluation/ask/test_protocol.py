@@ -52,7 +52,7 @@ def test_the_training_prompt_is_one_option_away(make_item: Callable[..., Item]) 
         ("official", {"mode": "think"}, "take --preset paper"),  # the benchmark has no such prompt
         ("oficial", {}, "choose one of official, harness, paper"),
         ("paper", {"mode": "dream"}, "mode"),
-        ("paper", {"extraction": "magic"}, "official, harness, robust"),
+        ("paper", {"extraction": "magic"}, "official, lmms_eval, robust"),
         ("paper", {"prompts": "mine"}, "prompt set 'mine'"),
         ("paper", {"frames": {"sampler": "random"}}, "sampler 'random'"),
     ],
@@ -69,3 +69,7 @@ def test_a_changed_preset_says_so_in_its_labels() -> None:
     changed = protocol("official", frames={"nframes": 16}).labels()
     assert (changed["preset"], changed["nframes"]) == ("official, changed", 16)
     assert protocol("official", extraction="robust").labels()["preset"] == "official, changed"
+
+
+def test_the_former_name_of_an_extraction_means_the_same() -> None:
+    assert protocol("paper", extraction="harness") == protocol("paper", extraction="lmms_eval")

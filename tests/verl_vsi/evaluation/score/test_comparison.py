@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from verl_vsi.evaluation.score.comparison import compare
+from verl_vsi.evaluation.score.result import read_result, write_result
 
 MakeResult = Callable[..., Any]
 
@@ -19,9 +21,18 @@ def test_equal_results_differ_in_nothing(make_result: MakeResult) -> None:
 
 def test_the_knob_that_differs_is_named_first(make_result: MakeResult) -> None:
     labels = compare(make_result(), make_result(preset="harness", data={"sha256": "xyz"})).labels
-    assert labels["extraction"] == ("official", "harness")
+    assert labels["extraction"] == ("official", "lmms_eval")
     assert labels["data.sha256"] == ("abc", "xyz")
     assert set(labels) == {"extraction", "preset", "data.sha256"}
+
+
+def test_a_stored_result_that_says_harness_was_read_by_lmms_eval(make_result: MakeResult, tmp_path: Path) -> None:
+    result = make_result(preset="harness")
+    write_result(tmp_path / "new.json", result)
+    (tmp_path / "old.json").write_text(
+        (tmp_path / "new.json").read_text().replace('"extraction": "lmms_eval"', '"extraction": "harness"')
+    )
+    assert read_result(tmp_path / "old.json").labels == read_result(tmp_path / "new.json").labels
 
 
 def test_the_difference_is_paired_per_question(make_result: MakeResult) -> None:

@@ -161,7 +161,7 @@ def test_one_name_scored_in_two_ways_is_not_averaged(make_result: Make) -> None:
     results = [make_result(name="a", preset=preset) for preset in ("official", "official", "harness")]
     assert {name: len(group) for name, group in by_name(results).items()} == {
         "a, preset official, extraction official": 2,
-        "a, preset harness, extraction harness": 1,
+        "a, preset harness, extraction lmms_eval": 1,
     }
 
 

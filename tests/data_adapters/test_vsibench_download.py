@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from verl_vsi.data_adapters.scannet import Rejected
-from verl_vsi.data_adapters.vsibench import benchmark_rows, extract_videos, read_benchmark, read_ids
+from verl_vsi.data_adapters.schema import Rejected
+from verl_vsi.data_adapters.vsibench_download import benchmark_rows, extract_videos, read_benchmark, read_ids
 
 COUNT = {
     "id": 0,
@@ -106,8 +106,8 @@ def _zip(path: Path, members: dict[str, bytes]) -> Path:
 
 def test_videos_land_in_their_dataset_s_folder_whatever_the_zip_s_own(tmp_path: Path):
     members = {"scannet/a.mp4": b"a", "data/scannet/b.mp4": b"b", "c.mp4": b"c", "scannet/readme.txt": b"no"}
-    found = dict(extract_videos(_zip(tmp_path / "scannet.zip", members), tmp_path / "root"))
-    assert found == {"scannet/a.mp4": True, "scannet/b.mp4": True, "scannet/c.mp4": True}
+    written = dict(extract_videos(_zip(tmp_path / "scannet.zip", members), tmp_path / "root"))
+    assert written == {"scannet/a.mp4": True, "scannet/b.mp4": True, "scannet/c.mp4": True}
     assert {p.name: p.read_bytes() for p in (tmp_path / "root" / "scannet").iterdir()} == {
         "a.mp4": b"a", "b.mp4": b"b", "c.mp4": b"c",
     }  # fmt: skip

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verl_vsi.data_adapters.frames import FrameSpec
-from verl_vsi.data_adapters.frames.spec import frame_size, resize, smart_resize
+from verl_vsi.data_adapters.frames.arrays import resize
+from verl_vsi.data_adapters.frames.spec import frame_size, smart_resize
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ Rows hold the bare question and the options; evaluation adds the official prompt
 
 from __future__ import annotations
 
-import json
 import shutil
 import stat
 import zipfile
@@ -16,8 +15,8 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
-from verl_vsi.data_adapters import schema as t
-from verl_vsi.data_adapters.files import atomic_path, inside
+from verl_vsi.data_adapters import schema
+from verl_vsi.data_adapters.files import atomic_path, inside, read_json_lines
 from verl_vsi.data_adapters.rows import make_row
 from verl_vsi.data_adapters.schema import Question, Rejected
 
@@ -49,12 +48,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
         return
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error}); download the file again") from error
+    yield from (record for _, record in read_json_lines(path))
 
 
 def read_ids(path: str | Path) -> frozenset[int]:
@@ -91,13 +85,13 @@ def _is_pruned(record: Mapping[str, Any], ids: frozenset[int] | None, path: str 
 def _row(record: Mapping[str, Any]) -> dict[str, Any] | Rejected:
     task, scene, dataset = record["question_type"], str(record["scene_name"]), record["dataset"]
     where = f"VSI-Bench question {record['id']}"
-    if task not in t.TASKS:
-        return Rejected(where, "unknown task", f"'{task}'; known are {', '.join(t.TASKS)}")
+    if task not in schema.TASKS:
+        return Rejected(where, "unknown task", f"'{task}'; known are {', '.join(schema.TASKS)}")
     question = Question(
         task=task,
         text=record["question"],
         answer=str(record["ground_truth"]),
-        kind="number" if task in t.NUMERIC else "choice",
+        kind="number" if task in schema.NUMERIC else "choice",
         scene_id=scene,
         options=tuple(record["options"] or ()),
         trace={"rule": "vsibench", "id": record["id"]},
@@ -110,7 +104,7 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any] | Rejected:
 
 def count_videos(archive: str | Path) -> int:
     """How many videos a zip holds; see `extract_videos` for the errors."""
-    with _opened(Path(archive)) as file:
+    with _open_zip(Path(archive)) as file:
         return len(_members(file))
 
 
@@ -130,14 +124,14 @@ def extract_videos(archive: str | Path, root: str | Path) -> Iterator[tuple[str,
         ValueError: the zip is damaged, or a member would leave the root.
     """
     archive, root = Path(archive), Path(root)
-    with _opened(archive) as file:
+    with _open_zip(archive) as file:
         places = [(member, _place(member, archive)) for member in _members(file)]  # all looked at before one is written
         for member, relative in places:
             yield relative, _extract(file, member, inside(root, relative))
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+def _open_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(archive) as file:
             yield file

@@ -63,7 +63,7 @@ def test_list_names_every_choice() -> None:
         "mra",
         "exact",
         "official",
-        "harness",
+        "lmms_eval",
         "r1v",
     ):
         assert name in output

@@ -39,7 +39,8 @@ def ours(spec: FrameSpec, total: int, fps: float) -> list[int] | None:
 
 @given(total=st.integers(1, 20000), nframes=st.integers(1, 128))
 def test_a_number_of_frames_samples_as_qwen_does(qwen: Any, total: int, nframes: int) -> None:
-    assert ours(FrameSpec(nframes=nframes), total, 24) == upstream(qwen, {"nframes": nframes}, total, 24)
+    theirs = upstream(qwen, {"nframes": nframes}, total, 24)
+    assert same_but_for_ties(ours(FrameSpec(nframes=nframes), total, 24), theirs, total)
 
 
 @given(
@@ -52,7 +53,22 @@ def test_a_number_of_frames_samples_as_qwen_does(qwen: Any, total: int, nframes:
 def test_a_rate_samples_as_qwen_does(qwen: Any, total: int, rate: float, fps: float, least: int, most: int) -> None:
     spec = FrameSpec(nframes=None, fps=fps, min_frames=least, max_frames=most)
     ele = {"fps": fps, "min_frames": least, "max_frames": most}
-    assert ours(spec, total, rate) == upstream(qwen, ele, total, rate)
+    assert same_but_for_ties(ours(spec, total, rate), upstream(qwen, ele, total, rate), total)
+
+
+def same_but_for_ties(one: list[int] | None, other: list[int] | None, total: int) -> bool:
+    """Equal, except where the exact value is half-way between two frames: torch's own kernels differ there."""
+    if one is None or other is None or len(one) != len(other):
+        return one == other
+    exact = np.arange(len(one)) * (total - 1) / (len(one) - 1)
+    tie = np.abs(exact % 1 - 0.5) < 0.005  # two units in float32's last place at 20,000
+    return all(a == b or (half and abs(a - b) == 1) for a, b, half in zip(one, other, tie, strict=True))
+
+
+def test_a_tie_of_torchs_kernels_is_the_only_difference_that_passes() -> None:
+    assert same_but_for_ties([0, 2, 3], [0, 1, 3], 4)
+    assert not same_but_for_ties([0, 1, 4], [0, 2, 4], 5)
+    assert not same_but_for_ties([0, 1], [0, 1, 2], 3)
 
 
 @given(total=st.integers(1, 20000), k=st.integers(1, 128))

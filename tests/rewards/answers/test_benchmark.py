@@ -15,7 +15,7 @@ VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "scoring_vectors.j
 
 
 @pytest.mark.parametrize("vector", VECTORS["letters"], ids=lambda v: repr(v["response"]))
-@pytest.mark.parametrize("name", ["official", "harness"])
+@pytest.mark.parametrize("name", ["official", "lmms_eval"])
 def test_letters_are_read_and_scored_as_recorded(name: str, vector: dict[str, Any]) -> None:
     read = extract(name, vector["response"], "choice")
     assert read == vector["read"]
@@ -23,7 +23,7 @@ def test_letters_are_read_and_scored_as_recorded(name: str, vector: dict[str, An
 
 
 @pytest.mark.parametrize("vector", VECTORS["numbers"], ids=lambda v: f"{v['response']!r}-{v['truth']}")
-@pytest.mark.parametrize("name", ["official", "harness"])
+@pytest.mark.parametrize("name", ["official", "lmms_eval"])
 def test_numbers_are_read_and_scored_as_recorded(name: str, vector: dict[str, Any]) -> None:
     read = extract(name, vector["response"], "number")
     recorded = vector[name]
