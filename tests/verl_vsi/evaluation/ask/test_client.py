@@ -10,7 +10,7 @@ import pytest
 
 from verl_vsi.evaluation.ask.client import IN_A_ROW, Client, Query
 from verl_vsi.evaluation.ask.endpoint import BudgetError, Endpoint, EndpointError
-from verl_vsi.evaluation.ask.journal import Reply
+from verl_vsi.evaluation.items import Reply
 
 
 def query(index: int) -> Query:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from verl_vsi.evaluation.ask.journal import Journal, JournalError, Reply
+from verl_vsi.evaluation.ask.journal import Journal, JournalError
+from verl_vsi.evaluation.items import Reply
 
 HEAD = {"model": "m", "frames": 4}
 
