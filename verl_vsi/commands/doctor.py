@@ -20,7 +20,7 @@ MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"
 def _table() -> Table:
     table = Table("", "what")
     table.add_column("found", overflow="fold")
-    table.add_column("way out", overflow="fold")
+    table.add_column("fix", overflow="fold")
     return table
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -144,9 +143,3 @@ def test_missing_videos_stop_it_before_anything_is_started(evaluation: Evaluatio
     folder.rename(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match=r"1 of 5 videos.*rooms/scene3.*--root"):
         check_evaluation(evaluation)
-
-
-def test_a_spoilt_file_is_no_result(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text(json.dumps({"labels": {}}))
-    with pytest.raises(ValueError, match="not a result of verl-vsi eval"):
-        read_result(tmp_path / "x.json")
