@@ -109,10 +109,8 @@ def _options(group: Any) -> Iterator[inspect.Parameter]:
         for option in extras:
             if isinstance(option, OptionInfo):
                 option.rich_help_panel = heading
-        default = field.default_factory() if field.default_factory is not MISSING else field.default
-        yield _parameter(
-            field.name, Annotated[(kind, *extras)], inspect.Parameter.empty if default is MISSING else default
-        )
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        yield _parameter(field.name, Annotated[(kind, *extras)], default)
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -40,15 +40,13 @@ class SceneOptions:
 
 
 @dataclass(frozen=True)
-class QuestionOptions:
+class RuleOptions:
     """Questions."""
 
     rules: Annotated[str, typer.Option(help="paper (VSI-100k) or vsibench.")] = "paper"
-    task: Annotated[list[str], typer.Option(help="Only this task; repeatable.")] = field(default_factory=list)
-    total: Annotated[list[str], typer.Option(help="TASK=N questions in all; repeatable.")] = field(default_factory=list)
-    per_scene: Annotated[list[str], typer.Option(help="TASK=N, or N for all tasks; repeatable.")] = field(
-        default_factory=list
-    )
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None
+    total: Annotated[list[str] | None, typer.Option(help="TASK=N questions in all; repeatable.")] = None
+    per_scene: Annotated[list[str] | None, typer.Option(help="TASK=N, or N for all tasks; repeatable.")] = None
     margin: Annotated[float, typer.Option(help="Metres that the nearest must be nearer (paper: 0).")] = 0.0
     angle: Annotated[float, typer.Option(help="Degrees off the line of sight for left and right (paper: 0).")] = 0.0
 
@@ -58,7 +56,7 @@ class QuestionOptions:
 def build(
     out: Out,
     sources: SceneOptions,
-    questions: QuestionOptions,
+    questions: RuleOptions,
     published: Published = False,
     split: Split = "train",
     seed: Seed = 0,
@@ -71,7 +69,7 @@ def build(
 
     scenes, source = _scenes(out, sources, workers)
     ambiguity = Ambiguity(questions.margin, questions.angle)
-    plan = BuildPlan(questions.rules, seed, split, published, _quotas(questions), ambiguity, questions.task or None)
+    plan = BuildPlan(questions.rules, seed, split, published, _quotas(questions), ambiguity, questions.task)
     with console.status("questions"):
         outcome = build_rows(out, scenes, plan, source)
     views.show_outcome(outcome)
@@ -96,13 +94,13 @@ def _scenes(
     return read_scenes(sources.scenes), sources.scenes.name
 
 
-def _quotas(questions: QuestionOptions) -> Quotas | None:
+def _quotas(questions: RuleOptions) -> Quotas | None:
     """The command line's quotas in place of the rule set's own; None: the rule set's own."""
     from verl_vsi.data_adapters.questions import Quotas, rule_set
 
     tasks = tuple(rule_set(questions.rules).tasks)
-    totals = _numbers(questions.total, tasks, "--total")
-    per_scene = _numbers(questions.per_scene, tasks, "--per-scene")
+    totals = _numbers(questions.total or [], tasks, "--total")
+    per_scene = _numbers(questions.per_scene or [], tasks, "--per-scene")
     return Quotas(totals, per_scene) if totals or per_scene else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,9 +34,7 @@ class QuestionOptions:
     ] = None
     tiny: Annotated[bool, typer.Option("--tiny", help="50 questions a task.")] = False
     per_task: Annotated[int | None, typer.Option(help="So many questions a task.")] = None
-    condition: Annotated[list[str], typer.Option(help="normal, shuffled or blind; repeatable.")] = field(
-        default_factory=list
-    )
+    condition: Annotated[list[str] | None, typer.Option(help="normal, shuffled or blind; repeatable.")] = None
     seed: Annotated[int, typer.Option(help="Of draws, shuffling and intervals.")] = 0
 
 
@@ -57,12 +55,8 @@ class ProtocolOptions:
 class TableOptions:
     """The paper's tables."""
 
-    table: Annotated[str | None, typer.Option(help="1 or 2: every row of the paper's table that --given allows.")] = (
-        None
-    )
-    given: Annotated[list[str], typer.Option(help="For --table: base=MODEL, sft=..., dpo=..., vsgrpo-t=...")] = field(
-        default_factory=list
-    )
+    table: Annotated[str | None, typer.Option(help="1 or 2: the rows of the paper's table that --given allows.")] = None
+    given: Annotated[list[str] | None, typer.Option(help="For --table: base=MODEL, sft=..., vsgrpo-t=...")] = None
     size: Annotated[str, typer.Option(help="For --table: the paper's 2B or 7B rows.")] = "2B"
 
 
@@ -71,12 +65,8 @@ class ServerOptions:
     """A server of its own."""
 
     lora: Annotated[str, typer.Option(help="A checkpoint's adapter: fold it in, or serve it as one.")] = "fold"
-    max_model_len: Annotated[int | None, typer.Option(help="Tokens of prompt and answer that the server allows.")] = (
-        None
-    )
-    serve_arg: Annotated[list[str], typer.Option(help="A further word of vllm serve; repeatable.")] = field(
-        default_factory=list
-    )
+    max_model_len: Annotated[int | None, typer.Option(help="Tokens of prompt and answer at most.")] = None
+    serve_arg: Annotated[list[str] | None, typer.Option(help="A further word of vllm serve; repeatable.")] = None
 
 
 @dataclass(frozen=True)
@@ -124,9 +114,9 @@ def evaluate(
         evaluation = replace(_evaluation(questions, protocol, frames, paper), model=model, name=name)
         evaluation = replace(evaluation, send=remote.send or ("images" if remote.base_url else "video"))
         endpoint = Endpoint(model=model, **{k: v for k, v in vars(remote).items() if k != "send"})
-        server = ServerSettings(local.lora, local.max_model_len, tuple(local.serve_arg))
+        server = ServerSettings(local.lora, local.max_model_len, tuple(local.serve_arg or ()))
         if paper.table:
-            models = parse_models(paper.given)
+            models = parse_models(paper.given or [])
             plan = plan_table(paper.table, paper.size, models, evaluation, out, protocol.max_tokens)
             _run_table(plan, endpoint, server, out)
         else:

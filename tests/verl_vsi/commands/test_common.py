@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +25,7 @@ class Greeting:
     """
 
     word: Annotated[str, typer.Option(help="The word.")]
-    marks: Annotated[list[str], typer.Option("--mark", help="After it; repeatable.")] = field(default_factory=list)
+    marks: Annotated[list[str] | None, typer.Option("--mark", help="After it; repeatable.")] = None
     times: Annotated[int, typer.Option(min=1)] = 1
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ def greeter() -> typer.Typer:
     @command()
     def greet(name: Annotated[str, typer.Argument()], how: Greeting, loud: bool = False) -> None:
         """Greet somebody."""
-        line = f"{how.word} {name}{''.join(how.marks)} " * how.times
+        line = f"{how.word} {name}{''.join(how.marks or ())} " * how.times
         typer.echo(line.upper() if loud else line)
 
     return app
