@@ -115,12 +115,29 @@ class Protocol:
         }
 
 
+@dataclass(frozen=True)
+class Preset:
+    """A protocol that others have published; see the module's docstring.
+
+    Args:
+        prompts: a name of `PROMPT_SETS`.
+        extraction: how an answer is read.
+        frames: which frames, how large.
+        max_tokens: new tokens; None: the mode's.
+    """
+
+    prompts: str
+    extraction: str
+    frames: FrameSpec
+    max_tokens: int | None
+
+
 _BENCH = FrameSpec(sampler="linspace", nframes=32)
 _PAPER = FrameSpec(sampler="linspace", nframes=32, max_pixels=256 * 28 * 28)
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "official": {"prompts": "official", "extraction": "official", "frames": _BENCH, "max_tokens": 16},
-    "harness": {"prompts": "official", "extraction": "harness", "frames": _BENCH, "max_tokens": 16},
-    "paper": {"prompts": "test", "extraction": "robust", "frames": _PAPER, "max_tokens": None},
+PRESETS = {
+    "official": Preset("official", "official", _BENCH, max_tokens=16),
+    "harness": Preset("official", "harness", _BENCH, max_tokens=16),
+    "paper": Preset("test", "robust", _PAPER, max_tokens=None),
 }
 
 
@@ -140,12 +157,12 @@ def make_protocol(
     """
     if preset not in PRESETS:
         raise ValueError(f"preset '{preset}' is unknown; choose one of {', '.join(PRESETS)}")
-    defaults, recipe_mode = PRESETS[preset], load_mode(mode)
+    base, recipe_mode = PRESETS[preset], load_mode(mode)
     overrides = {k: v for k, v in settings.items() if v is not None}
-    spec = replace(defaults["frames"], **{k: v for k, v in (frames or {}).items() if v is not None})
-    values = {k: defaults[k] for k in ("prompts", "extraction")} | overrides
-    values.setdefault("max_tokens", defaults["max_tokens"] or recipe_mode.response_length)
-    changed = overrides.keys() - {"seed"} or spec != defaults["frames"]
+    spec = replace(base.frames, **{k: v for k, v in (frames or {}).items() if v is not None})
+    max_tokens = base.max_tokens or recipe_mode.response_length
+    values = {"prompts": base.prompts, "extraction": base.extraction, "max_tokens": max_tokens} | overrides
+    changed = overrides.keys() - {"seed"} or spec != base.frames
     return Protocol(f"{preset}, changed" if changed else preset, recipe_mode, frames=spec, **values)
 
 

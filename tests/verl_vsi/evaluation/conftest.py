@@ -150,7 +150,7 @@ def question_of(request: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def endpoint() -> Iterator[Callable[[Answer], FakeEndpoint]]:
+def start_endpoint() -> Iterator[Callable[[Answer], FakeEndpoint]]:
     endpoints: list[FakeEndpoint] = []
 
     def start(answer: Answer) -> FakeEndpoint:
@@ -158,8 +158,8 @@ def endpoint() -> Iterator[Callable[[Answer], FakeEndpoint]]:
         return endpoints[-1]
 
     yield start
-    for one in endpoints:
-        one.close()
+    for endpoint in endpoints:
+        endpoint.close()
 
 
 @pytest.fixture

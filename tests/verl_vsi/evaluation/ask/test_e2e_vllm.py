@@ -75,9 +75,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: str) -> str:
-    done = subprocess.run([*CLI, *words], capture_output=True, text=True, timeout=900, env=os.environ | WIDE)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+    process = subprocess.run([*CLI, *words], capture_output=True, text=True, timeout=900, env=os.environ | WIDE)
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    return process.stdout
 
 
 def words(bench: Path, out: Path, *more: str) -> list[str]:
@@ -86,8 +86,8 @@ def words(bench: Path, out: Path, *more: str) -> list[str]:
 
 
 def table(bench: Path, out: Path, models: Mapping[str, Path], *more: str) -> list[str]:
-    given = [word for name, path in models.items() for word in ("--given", f"{name}={path}")]
-    return words(bench, out, "--table", "2", *given, *more)
+    models_words = [word for name, path in models.items() for word in ("--given", f"{name}={path}")]
+    return words(bench, out, "--table", "2", *models_words, *more)
 
 
 def result(path: Path) -> dict[str, Any]:
@@ -109,8 +109,8 @@ def test_tables_killed_in_the_middle_leave_no_server_and_go_on_to_the_result_of_
     process.wait()
     assert server
     wait_for(lambda: not any(alive(pid) for pid in server), 120)
-    before, done = lines(journal), cut / "2B_base_vanilla" / "normal.json"
-    assert done.exists()
+    before, base_result = lines(journal), cut / "2B_base_vanilla" / "normal.json"
+    assert base_result.exists()
     assert not journal.with_name("normal.json").exists()
     base_started = (cut / "server_0.log").stat().st_mtime_ns
 

@@ -49,9 +49,9 @@ def answered(evaluation: Evaluation, out: Path) -> bool:
 
 
 def test_a_result_carries_its_labels_and_every_answer(
-    evaluation: Evaluation, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
-    run(evaluation, endpoint(right).base_url, tmp_path / "normal.json")
+    run(evaluation, start_endpoint(right).base_url, tmp_path / "normal.json")
     result = read_result(tmp_path / "normal.json")
     labels = ("model", "condition", "frames", "min_pixels", "max_pixels", "prompts", "extraction", "averaging")
     for label in (*labels, "decoding", "data", "versions", "seed", "set", "sent_as"):
@@ -65,12 +65,12 @@ def test_a_result_carries_its_labels_and_every_answer(
 
 
 def test_an_evaluation_cut_in_the_middle_goes_on_to_the_same_result(
-    evaluation: Evaluation, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
     def dies(request: dict[str, Any], before: int) -> Any:
         return right(request, before) if len(first.requests) <= 11 else (401, {}, "{}")
 
-    first, second = endpoint(dies), endpoint(right)
+    first, second = start_endpoint(dies), start_endpoint(right)
     with pytest.raises(EndpointError):
         run(evaluation, first.base_url, tmp_path / "cut.json", concurrency=1)
     assert not (tmp_path / "cut.json").exists()
@@ -83,20 +83,20 @@ def test_an_evaluation_cut_in_the_middle_goes_on_to_the_same_result(
 
 
 def test_a_finished_evaluation_asks_nothing_again(
-    evaluation: Evaluation, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
-    one = endpoint(right)
-    run(evaluation, one.base_url, tmp_path / "normal.json")
+    endpoint = start_endpoint(right)
+    run(evaluation, endpoint.base_url, tmp_path / "normal.json")
     assert answered(evaluation, tmp_path / "normal.json")
     run(evaluation, "http://127.0.0.1:9/v1", tmp_path / "normal.json")
-    assert len(one.requests) == 30
+    assert len(endpoint.requests) == 30
 
 
 def test_answers_of_other_weights_are_not_taken_for_a_models_own(
-    evaluation: Evaluation, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
     before = replace(evaluation, served={"step": "global_step_5", "sha256": "a"})
-    run(before, endpoint(right).base_url, tmp_path / "normal.json")
+    run(before, start_endpoint(right).base_url, tmp_path / "normal.json")
     assert read_result(tmp_path / "normal.json").labels.served["step"] == "global_step_5"
     trained_on = replace(evaluation, served={"step": "global_step_9", "sha256": "b"})
     with pytest.raises(JournalError, match=r"served: .*global_step_5.* there, .*global_step_9.* now"):
@@ -104,7 +104,11 @@ def test_answers_of_other_weights_are_not_taken_for_a_models_own(
 
 
 def test_failed_and_refused_questions_stay_in_the_denominator_and_failed_ones_are_asked_again(
-    evaluation: Evaluation, endpoint: Callable[..., Any], completion: Callable[..., str], right: Any, tmp_path: Path
+    evaluation: Evaluation,
+    start_endpoint: Callable[..., Any],
+    completion: Callable[..., str],
+    right: Any,
+    tmp_path: Path,
 ) -> None:
     def some(request: dict[str, Any], before: int) -> Any:
         if "question 0?" in text_of(request):
@@ -113,29 +117,29 @@ def test_failed_and_refused_questions_stay_in_the_denominator_and_failed_ones_ar
             return 200, {}, completion(None, refusal="no")
         return right(request, before)
 
-    worse = run(evaluation, endpoint(some).base_url, tmp_path / "normal.json")
+    worse = run(evaluation, start_endpoint(some).base_url, tmp_path / "normal.json")
     assert len(worse.answers) == 30
     assert worse.scores["score"].tasks["object_counting"].mean == pytest.approx(1 / 3)
     assert (worse.rates["failed"], worse.rates["refused"]) == (pytest.approx(1 / 30), pytest.approx(1 / 30))
-    again = endpoint(right)
+    again = start_endpoint(right)
     better = run(evaluation, again.base_url, tmp_path / "normal.json")
     assert len(again.requests) == 1
     assert better.scores["score"].tasks["object_counting"].mean == pytest.approx(2 / 3)
 
 
 def test_answers_cut_by_the_budget_are_counted(
-    evaluation: Evaluation, endpoint: Callable[..., Any], completion: Callable[..., str], tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], completion: Callable[..., str], tmp_path: Path
 ) -> None:
-    one = endpoint(lambda request, before: (200, {}, completion("Well, looking at", finish="length")))
-    assert run(evaluation, one.base_url, tmp_path / "normal.json").rates["truncated"] == 1.0
+    endpoint = start_endpoint(lambda request, before: (200, {}, completion("Well, looking at", finish="length")))
+    assert run(evaluation, endpoint.base_url, tmp_path / "normal.json").rates["truncated"] == 1.0
 
 
 def test_blind_questions_travel_without_a_video(
-    evaluation: Evaluation, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
-    one = endpoint(right)
-    run(evaluation, one.base_url, tmp_path / "blind.json", "blind")
-    assert {len(r["messages"][0]["content"]) for r in one.requests} == {1}
+    endpoint = start_endpoint(right)
+    run(evaluation, endpoint.base_url, tmp_path / "blind.json", "blind")
+    assert {len(r["messages"][0]["content"]) for r in endpoint.requests} == {1}
 
 
 def test_missing_videos_stop_it_before_anything_is_started(evaluation: Evaluation, tmp_path: Path) -> None:
