@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from verl_vsi import run_mark
 
-GROUPS = {
+COMMANDS = {
     "doctor": "what is installed, what is registered, and what to do where something is not",
     "data": "build, import, check and audit rows of questions",
     "frames": "decode videos once, ahead of training",
@@ -31,24 +31,31 @@ class LazyGroup(click.Group):
     """A group that knows its commands by name and imports them one at a time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of `GROUPS`."""
-        return list(GROUPS)
+        """Names in the order of `COMMANDS`."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, imported now; None for a name that is not ours."""
-        if cmd_name not in GROUPS:
+        if cmd_name not in COMMANDS:
             return None
         module = import_module(f"verl_vsi.commands.{_MODULES.get(cmd_name, cmd_name)}")
-        return _handing_over(cmd_name, get_command(module.app))
+        return _delegate_to(cmd_name, get_command(module.app))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from `GROUPS`, importing none of them."""
+        """List the commands from `COMMANDS`, importing none of them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(GROUPS.items()))
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-def _handing_over(name: str, command: Any) -> click.Command:
-    """A command that leaves its arguments to typer's, which shows its own usage errors (typer brings its own click)."""
+def _delegate_to(name: str, command: Any) -> click.Command:
+    """A command of click's that leaves its arguments to typer's, which shows its own usage errors.
+
+    typer brings its own click, so a group of the one can't hold commands of the other.
+
+    Args:
+        name: as the user types it.
+        command: typer's.
+    """
     return click.Command(
         name,
         callback=lambda args: command.main(args=list(args), prog_name=f"verl-vsi {name}"),

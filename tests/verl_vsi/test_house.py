@@ -40,13 +40,19 @@ FLOORS = (
     ("config", "dpo"),
     ("preflight",),
     ("evaluation",),
+    ("evaluation.score",),
+    ("evaluation.ask", "evaluation.report"),
     ("miniature",),
     ("plugin",),
     ("doctor",),
+    ("commands._common",),
     ("commands",),
     ("cli",),
 )
 """Rooms of verl_vsi from the ground up: a room imports from its own floor and from those below."""
+
+APART = (("evaluation.ask", "evaluation.report"),)
+"""Rooms on one floor that do not know each other."""
 
 
 @cache
@@ -102,6 +108,14 @@ def floor_of(name: str) -> int:
 @pytest.mark.parametrize("name", [name for name in modules() if name])
 def test_no_arrow_points_up(name: str) -> None:
     assert not {other for other in ours(name) if floor_of(other) > floor_of(name)}
+
+
+@pytest.mark.parametrize(("one", "other"), APART)
+def test_rooms_apart_do_not_know_each_other(one: str, other: str) -> None:
+    for room, neighbour in ((one, other), (other, one)):
+        inside = [name for name in modules() if name.startswith(f"{room}.")]
+        assert inside
+        assert not [name for name in inside if any(o.startswith(neighbour) for o in ours(name))]
 
 
 def test_no_circle() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from verl_vsi.commands import data_views as views
+from verl_vsi.commands._common import OptionalRoot, Root, command, console, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,30 +20,42 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Build, import, check and audit rows of questions.", no_args_is_help=True, add_completion=False)
 
 Out = Annotated[Path, typer.Argument(help="The parquet file to write; what is left out goes to OUT.rejected.jsonl.")]
-Rows = Annotated[Path, typer.Argument(help="A parquet file of rows.")]
-Root = Annotated[Path, typer.Option(envvar="VSI_ROOT", help="The data root (vsi.root).")]
 Split = Annotated[str, typer.Option(help="train, val or test: what the rows say of themselves.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice.")]
 Workers = Annotated[int, typer.Option(help="Processes.")]
 Published = Annotated[
     bool, typer.Option("--published", help="Let the benchmark's scenes and ScanNet's val scans in, as the paper did.")
 ]
-Several = list[str] | None
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """Scenes, from one source."""
+
+    scannet: Annotated[Path | None, typer.Option(help="ScanNet as download-scannet.py wrote it.")] = None
+    meta_info: Annotated[Path | None, typer.Option(help="A meta-info JSON of VSI-Bench's authors.")] = None
+    scenes: Annotated[Path | None, typer.Option(help="A *.scenes.jsonl, e.g. of data rooms.")] = None
+    labels: Annotated[Path | None, typer.Option(help="ScanNet's label map, where it is not in its folder.")] = None
+
+
+@dataclass(frozen=True)
+class RuleOptions:
+    """Questions."""
+
+    rules: Annotated[str, typer.Option(help="paper (VSI-100k) or vsibench.")] = "paper"
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None
+    total: Annotated[list[str] | None, typer.Option(help="TASK=N questions in all; repeatable.")] = None
+    per_scene: Annotated[list[str] | None, typer.Option(help="TASK=N, or N for all tasks; repeatable.")] = None
+    margin: Annotated[float, typer.Option(help="Metres that the nearest must be nearer (paper: 0).")] = 0.0
+    angle: Annotated[float, typer.Option(help="Degrees off the line of sight for left and right (paper: 0).")] = 0.0
 
 
 @app.command(epilog="Example: verl-vsi data build rows/train.parquet --scannet /data/scannet")
+@command()
 def build(
     out: Out,
-    scannet: Annotated[Path | None, typer.Option(help="ScanNet as download-scannet.py wrote it.")] = None,
-    meta_info: Annotated[Path | None, typer.Option(help="A meta-info JSON of VSI-Bench's authors.")] = None,
-    scenes: Annotated[Path | None, typer.Option(help="A *.scenes.jsonl, e.g. of data rooms.")] = None,
-    rules: Annotated[str, typer.Option(help="paper (VSI-100k) or vsibench.")] = "paper",
-    task: Annotated[Several, typer.Option(help="Only this task; repeatable.")] = None,
-    total: Annotated[Several, typer.Option(help="TASK=N questions in all; repeatable.")] = None,
-    per_scene: Annotated[Several, typer.Option(help="TASK=N, or N for all tasks; repeatable.")] = None,
-    margin: Annotated[float, typer.Option(help="Metres that the nearest must be nearer (paper: 0).")] = 0.0,
-    angle: Annotated[float, typer.Option(help="Degrees off the line of sight for left and right (paper: 0).")] = 0.0,
-    labels: Annotated[Path | None, typer.Option(help="ScanNet's label map, where it is not in its folder.")] = None,
+    sources: SceneOptions,
+    questions: RuleOptions,
     published: Published = False,
     split: Split = "train",
     seed: Seed = 0,
@@ -51,41 +65,41 @@ def build(
     from verl_vsi.data_adapters.questions import Ambiguity
     from verl_vsi.data_adapters.vsi100k import BuildPlan, build_rows
 
-    with views.errors():
-        found, source = _scenes(out, scannet, meta_info, scenes, labels, workers)
-        quotas = _quotas(rules, total or [], per_scene or [])
-        plan = BuildPlan(rules, seed, split, published, quotas, Ambiguity(margin, angle), task)
-        with views.status("questions"):
-            outcome = build_rows(out, found, plan, source)
+    scenes, source = _scenes(out, sources, workers)
+    ambiguity = Ambiguity(questions.margin, questions.angle)
+    plan = BuildPlan(questions.rules, seed, split, published, _quotas(questions), ambiguity, questions.task)
+    with console.status("questions"):
+        outcome = build_rows(out, scenes, plan, source)
     views.show_outcome(outcome)
 
 
 def _scenes(
-    out: Path, scannet: Path | None, meta: Path | None, scenes: Path | None, labels: Path | None, workers: int
+    out: Path, sources: SceneOptions, workers: int
 ) -> tuple[Iterator[Scene | Rejected] | list[Scene | Rejected], str]:
-    """The one source that was given, and its name."""
+    """The one source that is named, and its name."""
     from verl_vsi.data_adapters.scannet.scans import label_map, read_scans, scan_folders
     from verl_vsi.data_adapters.scene_files import read_meta_info, read_scenes
 
-    if sum(source is not None for source in (scannet, meta, scenes)) != 1:
+    if sum(source is not None for source in (sources.scannet, sources.meta_info, sources.scenes)) != 1:
         raise ValueError("give one source of scenes: --scannet DIR, --meta-info FILE or --scenes FILE")
-    if scannet is not None:
-        kept = out.with_suffix(".scenes.jsonl")
-        found = read_scans(scan_folders(scannet), labels or label_map(scannet), kept, workers=workers)
-        return list(found), "scannet"  # read before the questions' own progress starts
-    if meta is not None:
-        return read_meta_info(meta), meta.name
-    assert scenes is not None
-    return read_scenes(scenes), scenes.name
+    if sources.scannet is not None:
+        folders, labels = scan_folders(sources.scannet), sources.labels or label_map(sources.scannet)
+        scans = read_scans(folders, labels, out.with_suffix(".scenes.jsonl"), workers=workers)
+        return list(scans), "scannet"  # read before the questions' own progress starts
+    if sources.meta_info is not None:
+        return read_meta_info(sources.meta_info), sources.meta_info.name
+    assert sources.scenes is not None
+    return read_scenes(sources.scenes), sources.scenes.name
 
 
-def _quotas(rules: str, total: list[str], per_scene: list[str]) -> Quotas | None:
+def _quotas(questions: RuleOptions) -> Quotas | None:
     """The command line's quotas in place of the rule set's own; None: the rule set's own."""
     from verl_vsi.data_adapters.questions import Quotas, rule_set
 
-    tasks = tuple(rule_set(rules).tasks)
-    totals, limits = _numbers(total, tasks, "--total"), _numbers(per_scene, tasks, "--per-scene")
-    return Quotas(totals, limits) if totals or limits else None
+    tasks = tuple(rule_set(questions.rules).tasks)
+    totals = _numbers(questions.total or [], tasks, "--total")
+    per_scene = _numbers(questions.per_scene or [], tasks, "--per-scene")
+    return Quotas(totals, per_scene) if totals or per_scene else None
 
 
 def _numbers(pairs: list[str], tasks: tuple[str, ...], option: str) -> dict[str, int]:
@@ -99,6 +113,7 @@ def _numbers(pairs: list[str], tasks: tuple[str, ...], option: str) -> dict[str,
 
 
 @app.command(epilog="Example: verl-vsi data rooms /data/vsi --split train --count 5000 --seed 1")
+@command()
 def rooms(
     root: Annotated[Path, typer.Argument(help="The data root; videos land in ROOT/rooms.")],
     split: Annotated[str, typer.Option(help="Name of the split.")],
@@ -110,16 +125,16 @@ def rooms(
     from verl_vsi.data_adapters.synthetic_rooms import render_split
     from verl_vsi.data_adapters.synthetic_rooms.splits import scenes_file
 
-    with views.errors():
-        made = render_split(root, split, count, seed, workers=workers)
-    views.say(f"{len(made)} rooms; next: verl-vsi data build ROWS --scenes {scenes_file(root, split)}")
+    scenes = render_split(root, split, count, seed, workers=workers)
+    say(f"{len(scenes)} rooms; next: verl-vsi data build ROWS --scenes {scenes_file(root, split)}")
 
 
 @app.command("import", epilog="Example: verl-vsi data import rows/train.parquet --file VSI-100k.json")
+@command()
 def import_(
     out: Out,
     file: Annotated[Path, typer.Option(help="Ready-made questions: JSON, JSONL or parquet.")],
-    map: Annotated[Several, typer.Option(help="FIELD=COLUMN where content does not tell; repeatable.")] = None,
+    map: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN where content does not tell; repeatable.")] = None,
     published: Published = False,
     split: Split = "train",
 ) -> None:
@@ -127,19 +142,20 @@ def import_(
     from verl_vsi.data_adapters.importers import import_rows, parse_mapping
     from verl_vsi.data_adapters.vsi100k import write_outcome
 
-    about = {"builder": "data import", "source": file.name, "published": published}
-    with views.errors(), views.status(f"reading {file.name}"):
+    origin = {"builder": "data import", "source": file.name, "published": published}
+    with console.status(f"reading {file.name}"):
         rows = import_rows(file, mapping=parse_mapping(map or []), published=published, split=split)
-        outcome = write_outcome(out, rows, about)
+        outcome = write_outcome(out, rows, origin)
     views.show_outcome(outcome)
 
 
 @app.command(epilog="Example: verl-vsi data bench rows/vsibench.parquet --questions test.jsonl --zip scannet.zip")
+@command()
 def bench(
     out: Out,
     questions: Annotated[Path, typer.Option(help="test.jsonl or a parquet file of nyu-visionx/VSI-Bench.")],
     zip: Annotated[list[Path] | None, typer.Option(help="A zip of videos to unpack; repeatable.")] = None,
-    root: Annotated[Path | None, typer.Option(envvar="VSI_ROOT", help="The data root, for --zip.")] = None,
+    root: OptionalRoot = None,
     subset: Annotated[Literal["full", "debiased", "pruned"], typer.Option(help="Which questions.")] = "full",
     pruned_ids: Annotated[Path | None, typer.Option(help="pruned_ids.txt, for files without that column.")] = None,
 ) -> None:
@@ -147,18 +163,18 @@ def bench(
     from verl_vsi.data_adapters.vsi100k import write_outcome
     from verl_vsi.data_adapters.vsibench_download import benchmark_rows, read_ids
 
-    about = {"builder": "data bench", "source": questions.name, "rules": "vsibench", "subset": subset}
-    with views.errors():
-        if zip and root is None:
-            raise ValueError("--zip needs --root (or VSI_ROOT): the data root that videos are unpacked under")
-        ids = None if pruned_ids is None else read_ids(pruned_ids)
-        outcome = write_outcome(out, benchmark_rows(questions, subset, ids), about)
-        for archive in zip or []:
-            views.unpack(archive, root or Path())
+    if zip and root is None:
+        raise ValueError("--zip needs --root (or VSI_ROOT): the data root that videos are unpacked under")
+    origin = {"builder": "data bench", "source": questions.name, "rules": "vsibench", "subset": subset}
+    ids = None if pruned_ids is None else read_ids(pruned_ids)
+    outcome = write_outcome(out, benchmark_rows(questions, subset, ids), origin)
+    for archive in zip or []:
+        views.unpack(archive, root or Path())
     views.show_outcome(outcome)
 
 
 @app.command(epilog="Example: verl-vsi data videos --scannet /data/scannet --root /data/vsi --rate 24")
+@command()
 def videos(
     scannet: Annotated[Path, typer.Option(help="ScanNet as downloaded: .sens files or folders of colour frames.")],
     root: Root,
@@ -168,23 +184,23 @@ def videos(
     """Make ROOT/scannet/<scan>.mp4 from ScanNet's streams; those that are there are kept."""
     from verl_vsi.data_adapters.scannet.videos import scan_videos
 
-    with views.errors():
-        failed = views.watch(scan_videos(scannet, root, rate, workers))
-    raise SystemExit(1 if failed else 0)
+    if views.show_videos(scan_videos(scannet, root, rate, workers)):
+        raise SystemExit(1)
 
 
 @app.command(epilog="Example: verl-vsi data check rows/train.parquet --root /data/vsi")
+@command()
 def check(
-    rows: Annotated[list[Path] | None, typer.Argument(help="Parquet files of rows whose videos are wanted.")] = None,
-    root: Annotated[Path | None, typer.Option(envvar="VSI_ROOT", help="The data root (vsi.root).")] = None,
+    rows: Annotated[list[Path] | None, typer.Argument(help="Parquet files of rows whose videos must be there.")] = None,
+    root: OptionalRoot = None,
     scannet: Annotated[Path | None, typer.Option(help="ScanNet's folder: look for the files a build needs.")] = None,
     scans: Annotated[Literal["train", "val"], typer.Option(help="Which of ScanNet's scans.")] = "train",
 ) -> None:
     """Say per scene what is missing and which official file holds it; exit status 1 where something is."""
-    with views.errors():
-        missing = list(_missing(rows or [], root, scannet, scans))
+    missing = list(_missing(rows or [], root, scannet, scans))
     views.show_missing(missing)
-    raise SystemExit(1 if missing else 0)
+    if missing:
+        raise SystemExit(1)
 
 
 def _missing(rows: list[Path], root: Path | None, scannet: Path | None, scans: str) -> Iterator[Any]:
@@ -201,11 +217,11 @@ def _missing(rows: list[Path], root: Path | None, scannet: Path | None, scans: s
 
 
 @app.command(epilog="Example: verl-vsi data audit rows/train.parquet")
-def audit(file: Rows) -> None:
+@command()
+def audit(file: Annotated[Path, typer.Argument(help="A parquet file of rows.")]) -> None:
     """Show overlap with the benchmark, duplicates, answers, chance and most-frequent-answer scores per task."""
-    from verl_vsi.data_adapters.audit import audit as look_through
+    from verl_vsi.data_adapters.audit import audit as audit_rows
     from verl_vsi.data_adapters.rows import iter_rows, read_fingerprint
 
-    with views.errors():
-        mark, found = read_fingerprint(file), look_through(iter_rows(file))
-    views.show_audit(file, mark, found)
+    fingerprint = read_fingerprint(file)
+    views.show_audit(file, fingerprint, audit_rows(iter_rows(file)))

@@ -7,9 +7,10 @@ import warnings
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from verl_vsi.commands._common import command, console
 
 app = typer.Typer()
 
@@ -19,11 +20,12 @@ MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"
 def _table() -> Table:
     table = Table("", "what")
     table.add_column("found", overflow="fold")
-    table.add_column("way out", overflow="fold")
+    table.add_column("fix", overflow="fold")
     return table
 
 
 @app.command()
+@command()
 def doctor(
     decoder: Annotated[str, typer.Option(help="the vsi.frames.decoder to try")] = "pyav",
 ) -> None:
@@ -32,7 +34,6 @@ def doctor(
 
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
-    console = Console()
     with console.status("looking: verl is imported, every recipe composed"):
         checks = list(examine(examinations(decoder)))
     table = _table()
@@ -41,4 +42,4 @@ def doctor(
     console.print(table)
     failed = sum(check.status == "fail" for check in checks)
     console.print(f"[red]{failed} to solve before a run[/]" if failed else "[green]ready[/]")
-    raise typer.Exit(1 if failed else 0)
+    raise SystemExit(1 if failed else 0)

@@ -2,124 +2,192 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from verl_vsi.commands._common import FrameOptions, OptionalRoot, command, console, say
 
 if TYPE_CHECKING:
     from verl_vsi.evaluation.ask.endpoint import Endpoint
-    from verl_vsi.evaluation.ask.session import ServerOptions
-    from verl_vsi.evaluation.report.paper_tables import TablePlan
+    from verl_vsi.evaluation.ask.evaluation import Evaluation
+    from verl_vsi.evaluation.ask.paper_tables import TablePlan
+    from verl_vsi.evaluation.ask.server import ServerSettings
 
 app = typer.Typer(help="Score a model on VSI-Bench or on rows of your own.", add_completion=False)
-console = Console()
+
+
+@dataclass(frozen=True)
+class QuestionOptions:
+    """Questions."""
+
+    rows: Annotated[Path, typer.Option(help="Questions: a file of verl-vsi data build or bench.")]
+    root: OptionalRoot = None
+    store: Annotated[Path | None, typer.Option(help="Frame store; default: frames/ under the root.")] = None
+    tasks: Annotated[
+        str | None, typer.Option(help="The average: vsibench, vsi100k or present; default: the rows'.")
+    ] = None
+    tiny: Annotated[bool, typer.Option("--tiny", help="50 questions a task.")] = False
+    per_task: Annotated[int | None, typer.Option(help="So many questions a task.")] = None
+    condition: Annotated[list[str] | None, typer.Option(help="normal, shuffled or blind; repeatable.")] = None
+    seed: Annotated[int, typer.Option(help="Of draws, shuffling and intervals.")] = 0
+
+
+@dataclass(frozen=True)
+class ProtocolOptions:
+    """Protocol."""
+
+    preset: Annotated[
+        str | None, typer.Option(help="official, harness or paper; default: official, for --table paper.")
+    ] = None
+    mode: Annotated[str | None, typer.Option(help="vanilla, think or observe; default: vanilla.")] = None
+    prompts: Annotated[str | None, typer.Option(help="official, test or train; default: the preset's.")] = None
+    extraction: Annotated[str | None, typer.Option(help="official, harness or robust; default: the preset's.")] = None
+    max_tokens: Annotated[int | None, typer.Option(help="New tokens; default: the preset's, or the mode's.")] = None
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """The paper's tables."""
+
+    table: Annotated[str | None, typer.Option(help="1 or 2: the rows of the paper's table that --given allows.")] = None
+    given: Annotated[list[str] | None, typer.Option(help="For --table: base=MODEL, sft=..., vsgrpo-t=...")] = None
+    size: Annotated[str, typer.Option(help="For --table: the paper's 2B or 7B rows.")] = "2B"
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """A server of its own."""
+
+    lora: Annotated[str, typer.Option(help="A checkpoint's adapter: fold it in, or serve it as one.")] = "fold"
+    max_model_len: Annotated[int | None, typer.Option(help="Tokens of prompt and answer at most.")] = None
+    serve_arg: Annotated[list[str] | None, typer.Option(help="A further word of vllm serve; repeatable.")] = None
+
+
+@dataclass(frozen=True)
+class EndpointOptions:
+    """Another endpoint."""
+
+    base_url: Annotated[str, typer.Option(help="Ask this OpenAI-compatible endpoint instead.")] = ""
+    key_env: Annotated[str, typer.Option(help="Environment variable of its key.")] = "OPENAI_API_KEY"
+    send: Annotated[str | None, typer.Option(help="video or images; default: video here, images to --base-url.")] = None
+    concurrency: Annotated[int, typer.Option(help="Requests at a time.")] = 32
+    retries: Annotated[int, typer.Option(help="Further tries of a question.")] = 5
+    price_in: Annotated[float, typer.Option(help="USD a million prompt tokens.")] = 0.0
+    price_out: Annotated[float, typer.Option(help="USD a million new tokens.")] = 0.0
+    max_cost: Annotated[float | None, typer.Option(help="USD; stops before it is exceeded.")] = None
 
 
 @app.command()
+@command(RuntimeError)
 def evaluate(
-    rows: Annotated[Path, typer.Option(help="Questions: a file of verl-vsi data build or bench.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results; run again with the same one to go on.")],
     model: Annotated[
         str, typer.Argument(help="A model folder, a hub name, a verl checkpoint; with --base-url: a name.")
     ] = "",
-    named: Annotated[str, typer.Option("--model", help="The same as MODEL, in the words of other clients.")] = "",
-    root: Annotated[
-        Path | None, typer.Option(help="Data root that the rows' videos lie under.", envvar="VSI_ROOT")
-    ] = None,
-    store: Annotated[Path | None, typer.Option(help="Frame store; default: frames/ under the root.")] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="official, harness or paper; default: official, for --table paper.")
-    ] = None,
-    mode: Annotated[str | None, typer.Option(help="vanilla, think or observe; default: vanilla.")] = None,
-    prompts: Annotated[str | None, typer.Option(help="official, test or train; default: the preset's.")] = None,
-    extraction: Annotated[
-        str | None, typer.Option(help="official, lmms_eval or robust; default: the preset's.")
-    ] = None,
-    condition: Annotated[list[str] | None, typer.Option(help="normal, shuffled or blind; repeatable.")] = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="The average: vsibench, vsi100k or present; default: the rows'.")
-    ] = None,
-    tiny: Annotated[bool, typer.Option("--tiny", help="50 questions a task.")] = False,
-    per_task: Annotated[int | None, typer.Option(help="So many questions a task.")] = None,
-    nframes: Annotated[int | None, typer.Option(help="Frames a video.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="qwen or linspace.")] = None,
-    min_pixels: Annotated[int | None, typer.Option(help="Fewest pixels a frame.")] = None,
-    max_pixels: Annotated[int | None, typer.Option(help="Most pixels a frame.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="New tokens; default: the preset's, or the mode's.")] = None,
-    seed: Annotated[int, typer.Option(help="Of draws, shuffling and intervals.")] = 0,
+    *,
+    model_option: Annotated[str, typer.Option("--model", help="The same as MODEL, as other clients name it.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder of the results; run again with the same one to go on.")],
     name: Annotated[str, typer.Option(help="What tables call it.")] = "",
-    table: Annotated[
-        str | None, typer.Option(help="1 or 2: every row of the paper's table that --given allows.")
-    ] = None,
-    given: Annotated[
-        list[str] | None, typer.Option(help="For --table: base=MODEL, sft=..., dpo=..., vsgrpo-t=...")
-    ] = None,
-    size: Annotated[str, typer.Option(help="For --table: the paper's 2B or 7B rows.")] = "2B",
-    lora: Annotated[str, typer.Option(help="A checkpoint's adapter: fold it in, or serve it as one.")] = "fold",
-    max_model_len: Annotated[
-        int | None, typer.Option(help="Tokens of prompt and answer that the server allows.")
-    ] = None,
-    serve_arg: Annotated[list[str] | None, typer.Option(help="A further word of vllm serve; repeatable.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="Ask this OpenAI-compatible endpoint instead.")] = None,
-    key_env: Annotated[str, typer.Option(help="Environment variable of its key.")] = "OPENAI_API_KEY",
-    send: Annotated[
-        str | None, typer.Option(help="video or images; default: video here, images to --base-url.")
-    ] = None,
-    concurrency: Annotated[int, typer.Option(help="Requests at a time.")] = 32,
-    retries: Annotated[int, typer.Option(help="Further tries of a question.")] = 5,
-    price_in: Annotated[float, typer.Option(help="USD a million prompt tokens.")] = 0.0,
-    price_out: Annotated[float, typer.Option(help="USD a million new tokens.")] = 0.0,
-    max_cost: Annotated[float | None, typer.Option(help="USD; stops before it is exceeded.")] = None,
+    questions: QuestionOptions,
+    protocol: ProtocolOptions,
+    frames: FrameOptions,
+    paper: TableOptions,
+    local: ServerOptions,
+    remote: EndpointOptions,
 ) -> None:
     """Score a model; one result file a condition, with every label and every answer."""
-    from verl_vsi.evaluation.ask import session
     from verl_vsi.evaluation.ask.endpoint import Endpoint
-    from verl_vsi.evaluation.report import paper_tables
-    from verl_vsi.evaluation.report.tables import result_table
+    from verl_vsi.evaluation.ask.evaluation import condition_jobs
+    from verl_vsi.evaluation.ask.paper_tables import parse_models, plan_table
+    from verl_vsi.evaluation.ask.run import run_jobs
+    from verl_vsi.evaluation.ask.server import ServerSettings
+    from verl_vsi.evaluation.report.table_formats import results_table
 
-    frames = {"nframes": nframes, "sampler": sampler, "min_pixels": min_pixels, "max_pixels": max_pixels}
-    other = {"prompts": prompts, "extraction": extraction, "max_tokens": max_tokens, "seed": seed}
-    prices = {"price_in": price_in, "price_out": price_out, "max_cost": max_cost}
-    model = model or named
-    with session.stopping_cleanly(console):
-        if bool(model) == bool(table):
-            raise ValueError("name a model, or a --table with --given NAME=MODEL (and not both)")
-        if table and (preset not in (None, "paper") or mode or condition):
-            raise ValueError("--table asks as the paper does: go without --preset, --mode and --condition")
-        preset = preset or ("paper" if table else "official")
-        per_task = per_task or (50 if tiny else None)
-        task = session.make_task(rows, root, store, preset, mode or "vanilla", frames, other, tasks, per_task)
-        task = replace(task, model=model, name=name, send=send or ("images" if base_url else "video"))
-        endpoint = Endpoint(base_url or "", model, key_env, concurrency, retries, **prices)
-        server = session.ServerOptions(lora, max_model_len, tuple(serve_arg or ()))
-        if table:
-            made = paper_tables.plan(table, size, paper_tables.parse_given(given or []), task, out, max_tokens)
-            _table(made, endpoint, server, out)
+    model = model or model_option
+    with _sigterm_unwinds():
+        _check(model, questions, protocol, paper)
+        evaluation = replace(_evaluation(questions, protocol, frames, paper), model=model, name=name)
+        evaluation = replace(evaluation, send=remote.send or ("images" if remote.base_url else "video"))
+        endpoint = Endpoint(model=model, **{k: v for k, v in vars(remote).items() if k != "send"})
+        server = ServerSettings(local.lora, local.max_model_len, tuple(local.serve_arg or ()))
+        if paper.table:
+            models = parse_models(paper.given or [])
+            plan = plan_table(paper.table, paper.size, models, evaluation, out, protocol.max_tokens)
+            _run_table(plan, endpoint, server, out)
         else:
-            jobs = session.condition_jobs(task, condition or ["normal"], out)
-            results = session.run_jobs(model, jobs, endpoint, server, out / "server.log", console)
-            console.print(result_table(results))
+            jobs = condition_jobs(evaluation, questions.condition or ["normal"], out)
+            results = run_jobs(model, jobs, endpoint, server, out / "server.log", console)
+            console.print(results_table(results))
 
 
-def _table(made: TablePlan, endpoint: Endpoint, server: ServerOptions, out: Path) -> None:
-    from verl_vsi.evaluation.report.files import notes
-    from verl_vsi.evaluation.report.paper_tables import run_plan
-    from verl_vsi.evaluation.report.published_comparison import published, table_beside
-    from verl_vsi.evaluation.report.tables import terminal_table
+def _check(model: str, questions: QuestionOptions, protocol: ProtocolOptions, paper: TableOptions) -> None:
+    """Refuse options that can't be meant together."""
+    if bool(model) == bool(paper.table):
+        raise ValueError("name a model, or a --table with --given NAME=MODEL (and not both)")
+    if paper.table and (protocol.preset not in (None, "paper") or protocol.mode or questions.condition):
+        raise ValueError("--table asks as the paper does: go without --preset, --mode and --condition")
 
-    for row, why in made.missing.items():
-        console.print(f"[yellow]row {row} is missing: {why}[/]", soft_wrap=True)
-    results, failed = run_plan(made, endpoint, server, out, console)
-    printed = published()[f"table{made.table}"]
-    rows = table_beside(printed, results)
+
+def _evaluation(
+    questions: QuestionOptions, protocol: ProtocolOptions, frames: FrameOptions, paper: TableOptions
+) -> Evaluation:
+    from verl_vsi.evaluation.ask.evaluation import make_evaluation
+    from verl_vsi.evaluation.items import TINY
+    from verl_vsi.evaluation.protocol import make_protocol
+
+    return make_evaluation(
+        questions.rows,
+        make_protocol(
+            protocol.preset or ("paper" if paper.table else "official"),
+            protocol.mode or "vanilla",
+            frames=vars(frames),
+            prompts=protocol.prompts,
+            extraction=protocol.extraction,
+            max_tokens=protocol.max_tokens,
+            seed=questions.seed,
+        ),
+        questions.root,
+        store=questions.store,
+        tasks=questions.tasks,
+        per_task=questions.per_task or (TINY if questions.tiny else None),
+    )
+
+
+def _run_table(plan: TablePlan, endpoint: Endpoint, server: ServerSettings, out: Path) -> None:
+    from verl_vsi.evaluation.ask.paper_tables import run_plan
+    from verl_vsi.evaluation.report.published_comparison import comparison_rows
+    from verl_vsi.evaluation.report.table_formats import terminal_table
+    from verl_vsi.evaluation.report.tables import row_notes
+    from verl_vsi.evaluation.score.published import published
+
+    for row, why in plan.missing.items():
+        say(f"row {row} is missing: {why}", "yellow")
+    results, failed = run_plan(plan, endpoint, server, out, console)
+    printed = published()[f"table{plan.table}"]
+    rows = comparison_rows(printed, results)
     console.print(terminal_table(rows, f"{printed.title} ({printed.source})"))
-    for note in [*notes(rows), *printed.cautions]:
-        console.print(f"[dim]{escape(note)}[/dim]", soft_wrap=True)
+    for note in [*row_notes(rows), *printed.cautions]:
+        say(note, "dim")
     for row, why in failed.items():
-        console.print(f"[red]row {row} is missing: {escape(why)}[/]", soft_wrap=True)
+        say(f"row {row} is missing: {why}", "red")
     if failed:
         raise SystemExit(1)
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM unwind like Ctrl-C, so that servers stop."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from verl_vsi.commands._common import command, console
 
 app = typer.Typer(add_completion=False)
-console = Console()
 
 
 @app.command(epilog="Example: verl-vsi experiment kl")
+@command(RuntimeError)
 def experiment(
     name: Annotated[str, typer.Argument(help="modes (T, O and V train), hacking (loose format, length), or kl.")],
     folder: Annotated[Path, typer.Option(help="Everything lands here; run again to go on.")] = Path(
@@ -27,17 +27,12 @@ def experiment(
     """Train the miniature in every way that an experiment compares; end in NAME.json and NAME.png."""
     from verl_vsi.miniature.experiments.run_experiment import run_experiment
     from verl_vsi.miniature.experiments.variants import EXPERIMENTS
-    from verl_vsi.miniature.pipeline import PhaseError
 
     plan = EXPERIMENTS.get(name)
     if plan is None:
-        raise typer.BadParameter(f"'{name}' is unknown; one of {', '.join(EXPERIMENTS)}")
+        raise ValueError(f"experiment '{name}' is unknown; one of {', '.join(EXPERIMENTS)}")
     if model is not None and not (model / "model.safetensors").is_file():
-        raise typer.BadParameter(f"--model {model} holds no model.safetensors")
-    start = model.resolve() if model else None
-    plan = replace(plan, steps=steps or plan.steps, seeds=seeds or plan.seeds, model=start)
-    try:
-        run_experiment(plan, folder.resolve(), console)
-    except PhaseError as error:
-        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-        raise SystemExit(1) from error
+        raise ValueError(f"--model {model} holds no model.safetensors")
+    model = model.resolve() if model else None
+    plan = replace(plan, steps=steps or plan.steps, seeds=seeds or plan.seeds, model=model)
+    run_experiment(plan, folder.resolve(), console)

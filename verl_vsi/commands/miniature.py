@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from verl_vsi.commands._common import command, console
 
 app = typer.Typer(help="The paper's experiment on this machine, in minutes.", add_completion=False)
-console = Console()
 
 
 @app.callback(invoke_without_command=True, epilog="Example: verl-vsi miniature --folder outputs/miniature")
-def story(
+@command(RuntimeError)
+def demo(
     context: typer.Context,
     folder: Annotated[Path, typer.Option(help="Everything lands here; run again to go on.")] = Path(
         "outputs/miniature"
@@ -29,16 +29,12 @@ def story(
     if context.invoked_subcommand is not None:
         return
     from verl_vsi.miniature.demo import Demo, run_demo
-    from verl_vsi.miniature.pipeline import PhaseError
 
-    try:
-        run_demo(Demo(folder.resolve(), seed, train_rooms, heldout_rooms, sft_steps, vsgrpo_steps), console)
-    except PhaseError as error:
-        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-        raise SystemExit(1) from error
+    run_demo(Demo(folder.resolve(), seed, train_rooms, heldout_rooms, sft_steps, vsgrpo_steps), console)
 
 
 @app.command()
+@command()
 def base(
     out: Annotated[Path, typer.Argument(help="The folder to write, an ordinary Hugging Face model.")],
     seed: Annotated[int, typer.Option(help="Of the pretraining rooms and of the weights.")] = 0,
@@ -49,5 +45,4 @@ def base(
     """
     from verl_vsi.miniature.pretraining.make_base import make_base
 
-    made = make_base(out.resolve(), seed)
-    console.print_json(data=made)
+    console.print_json(data=make_base(out.resolve(), seed))

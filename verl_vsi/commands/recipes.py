@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from verl_vsi.commands._common import command, console
 from verl_vsi.config import recipes
 
 app = typer.Typer(help="List, show, compare and estimate recipes.", no_args_is_help=True)
-console = Console()
 
 ConfigDir = Annotated[
     Path | None, typer.Option("--config-dir", help="A folder of yours with recipe/*.yaml (or set VSI_RECIPES).")
@@ -23,13 +22,13 @@ ConfigDir = Annotated[
 
 
 @app.command("list")
+@command()
 def list_(config_dir: ConfigDir = None) -> None:
     """Every recipe, and the options of every slot.
 
     Example: verl-vsi recipes list
     """
-    with _errors():
-        where = recipes.folders(config_dir)
+    where = recipes.folders(config_dir)
     table = _table("recipe", "trainer", "what it is")
     for recipe in recipes.recipes(where):
         _row(table, recipe.name, recipe.trainer.rpartition(".")[2], recipe.title)
@@ -39,6 +38,7 @@ def list_(config_dir: ConfigDir = None) -> None:
 
 
 @app.command()
+@command()
 def show(
     what: Annotated[str, typer.Argument(help="A recipe's name, or the folder of a run.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="As on the command line: mode=think ...")] = None,
@@ -49,14 +49,14 @@ def show(
     Examples: verl-vsi recipes show vsgrpo_2b mode=think
               verl-vsi recipes show outputs/vsgrpo_2b-think
     """
-    with _errors():
-        if Path(what).exists():
-            _show_run(Path(what))
-        else:
-            _show_recipe(what, overrides or [], config_dir)
+    if Path(what).exists():
+        _show_run(Path(what))
+    else:
+        _show_recipe(what, overrides or [], config_dir)
 
 
 @app.command()
+@command()
 def diff(
     first: Annotated[str, typer.Argument(help="A recipe, with overrides if you like: 'vsgrpo_2b mode=think'.")],
     second: Annotated[str, typer.Argument(help="Another.")],
@@ -66,17 +66,18 @@ def diff(
 
     Example: verl-vsi recipes diff vsgrpo_2b 'vsgrpo_2b mode=think ablation=[no_kl]'
     """
-    from verl_vsi.config.recipes import composer, differences, settings
+    from verl_vsi.config.recipes import differences, settings
 
-    with _errors(), composer(config_dir) as compose:
-        found = differences(settings(compose.recipe(first)), settings(compose.recipe(second)))
+    with _composer(config_dir) as compose:
+        differing = differences(settings(compose.recipe(first)), settings(compose.recipe(second)))
     table = _table("key", first, second)
-    for difference in found:
+    for difference in differing:
         _row(table, difference.key, str(difference.first), str(difference.second))
-    console.print(table if found else "no difference")
+    console.print(table if differing else "no difference")
 
 
 @app.command()
+@command()
 def estimate(
     recipe: Annotated[str, typer.Argument(help="A recipe's name.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="As on the command line.")] = None,
@@ -89,9 +90,8 @@ def estimate(
     Example: verl-vsi recipes estimate vsgrpo_7b hardware=2x8 --rows 116900
     """
     from verl_vsi.config.estimate import estimate as compute
-    from verl_vsi.config.recipes import composer
 
-    with _errors(), composer(config_dir) as compose:
+    with _composer(config_dir) as compose:
         lines = compute(compose.recipe([recipe, *(overrides or [])]), rows, videos)
     table = _table("what", "how much", "basis")
     for line in lines:
@@ -100,15 +100,15 @@ def estimate(
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
-    """Errors of the library and of Hydra as one red line and exit status 2."""
+def _composer(config_dir: Path | None) -> Iterator[recipes.Composer]:
+    """What composes recipes; Hydra's errors about them are wrong input."""
     from hydra.errors import HydraException
 
     try:
-        yield
-    except (ValueError, OSError, HydraException) as error:
-        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-        raise SystemExit(2) from None
+        with recipes.composer(config_dir) as compose:
+            yield compose
+    except HydraException as error:
+        raise ValueError(str(error)) from error
 
 
 def _table(*columns: str) -> Table:
@@ -125,15 +125,15 @@ def _row(table: Table, *cells: str) -> None:
 
 
 def _show_recipe(name: str, overrides: list[str], config_dir: Path | None) -> None:
-    from verl_vsi.config.recipes import ABSENT, composer, differences, settings
+    from verl_vsi.config.recipes import ABSENT, differences, settings
 
     recipe = recipes.find_recipe(name, recipes.folders(config_dir))
-    with composer(config_dir) as compose:
+    with _composer(config_dir) as compose:
         config = compose.recipe([name, *overrides])
-        found = differences(settings(compose.bare(config)), settings(config))
+        set_here = differences(settings(compose.bare(config)), settings(config))
     console.print(recipe.header, highlight=False, markup=False)
     table = _table("key", "verl's default", "this recipe")
-    for difference in found:
+    for difference in set_here:
         default = "" if difference.first == ABSENT else str(difference.first)
         _row(table, difference.key, default, str(difference.second))
     console.print(table)

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from verl_vsi.commands._common import command, console, say
 
 if TYPE_CHECKING:
     from verl_vsi.evaluation.report.contents import Contents
 
 app = typer.Typer(help="Tables and pictures from results and runs.", add_completion=False)
-console = Console()
 
 
 @app.command(epilog="Example: verl-vsi report outputs/miniature_s* --against base --against sft --out outputs/seeds")
+@command()
 def report(
     results: Annotated[
         list[Path] | None,
@@ -35,27 +35,24 @@ def report(
 ) -> None:
     """Show results beside the papers' rows and each other, and draw tasks and training curves.
 
-    Several results, or training runs, of one name are runs (seeds) of one thing: their means come with standard errors.
+    Several results, or training runs, of one name are runs (seeds) of one entry: their means come with standard errors.
     """
     from verl_vsi.evaluation.report.contents import cautions, tables
-    from verl_vsi.evaluation.report.files import notes, write_report
-    from verl_vsi.evaluation.report.tables import terminal_table
+    from verl_vsi.evaluation.report.report_files import write_report
+    from verl_vsi.evaluation.report.table_formats import terminal_table
+    from verl_vsi.evaluation.report.tables import row_notes
 
     if not (results or run or paper):
         raise typer.BadParameter("name results or folders, --run folders or --paper tables")
-    try:
-        contents = _contents(results or [], run or [], against or [], paper or [])
-        for title, rows in tables(contents).items():
-            console.print(terminal_table(rows, title))
-            for note in notes(rows):
-                console.print(f"[dim]{escape(note)}[/dim]", soft_wrap=True)
-        for caution in cautions(contents):
-            console.print(f"[dim]{escape(caution)}[/dim]", soft_wrap=True)
-        for path in write_report(out, contents) if out else ():
-            console.print(f"[dim]written: {path}[/dim]", soft_wrap=True)
-    except (ValueError, OSError) as error:
-        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-        raise SystemExit(1) from error
+    contents = _contents(results or [], run or [], against or [], paper or [])
+    for title, rows in tables(contents).items():
+        console.print(terminal_table(rows, title))
+        for note in row_notes(rows):
+            say(note, "dim")
+    for caution in cautions(contents):
+        say(caution, "dim")
+    for path in write_report(out, contents) if out else ():
+        say(f"written: {path}", "dim")
 
 
 def _contents(results: list[Path], run: list[str], against: list[str], paper: list[str]) -> Contents:
@@ -64,11 +61,12 @@ def _contents(results: list[Path], run: list[str], against: list[str], paper: li
     from verl_vsi.evaluation.score.seeds import differences
 
     gathered = [gather(path) for path in results]
-    found = [result for some, _ in gathered for result in some]
-    runs = [one for _, some in gathered for one in some] + [read_run(*_named(r)) for r in run]
-    return Contents(found, runs, paper, differences(found, against))
+    evaluated = [result for group, _ in gathered for result in group]
+    trained = [one for _, group in gathered for one in group] + [read_run(*_path_and_name(word)) for word in run]
+    return Contents(evaluated, trained, paper, differences(evaluated, against))
 
 
-def _named(text: str) -> tuple[str, str]:
-    name, sep, path = text.partition("=")
-    return (path, name) if sep and not Path(text).exists() else (text, "")
+def _path_and_name(word: str) -> tuple[str, str]:
+    """``name=folder`` in two; a folder whose own name holds ``=`` stays whole."""
+    name, sign, path = word.partition("=")
+    return (path, name) if sign and not Path(word).exists() else (word, "")

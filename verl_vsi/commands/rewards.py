@@ -2,57 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from verl_vsi.commands._common import command, console
 
 if TYPE_CHECKING:
     from verl_vsi.rewards.terms import Response
 
 app = typer.Typer(help="Explain a score, term by term.", no_args_is_help=True, add_completion=False)
-console = Console()
 
-PAPER = ["accuracy=1", "format=1"]
+PAPER = ("accuracy=1", "format=1")
 MODES = ("vanilla", "think", "observe")
+Modules = Annotated[list[str] | None, typer.Option("--module", help="A Python module with terms of your own.")]
+
+
+@dataclass(frozen=True)
+class RewardOptions:
+    """The reward, as a recipe's vsi.reward sets it."""
+
+    mode: Annotated[str, typer.Option(help=f"The run's mode: {', '.join(MODES)}.")] = "vanilla"
+    numeric: Annotated[str, typer.Option(help="The numeric score.")] = "min_relative"
+    extraction: Annotated[str, typer.Option(help="How the answer is read.")] = "robust"
+    format: Annotated[str, typer.Option(help="The format check.")] = "strict"
+    term: Annotated[list[str] | None, typer.Option(help="A term and its weight, name=weight; repeatable.")] = None
+    module: Modules = None
 
 
 @app.command("try")
+@command()
 def try_(
     response: Annotated[str, typer.Argument(help="What the model wrote.")],
     task: Annotated[str, typer.Option(help="VSI-Bench's task name, e.g. object_counting.")],
     truth: Annotated[str, typer.Option(help="The ground truth: 4, 6.1, left, A.")],
-    mode: Annotated[str, typer.Option(help=f"The run's mode: {', '.join(MODES)}.")] = "vanilla",
-    numeric: Annotated[str, typer.Option(help="The numeric score.")] = "min_relative",
-    extraction: Annotated[str, typer.Option(help="How the answer is read.")] = "robust",
-    format: Annotated[str, typer.Option(help="The format check.")] = "strict",
-    term: Annotated[list[str] | None, typer.Option(help="A term and its weight, name=weight; repeatable.")] = None,
+    reward: RewardOptions,
     option: Annotated[list[str] | None, typer.Option(help="An option of a lettered question; repeatable.")] = None,
-    module: Annotated[list[str] | None, typer.Option(help="A Python module with terms of your own.")] = None,
 ) -> None:
     """Score one response and say where the score comes from."""
     from verl_vsi.data_adapters.schema import TASKS
     from verl_vsi.rewards.terms import RewardSettings, one_of
     from verl_vsi.rewards.vsgrpo import respond
 
-    try:
-        one_of("task", task, TASKS)
-        settings = RewardSettings(
-            _weights(term or PAPER), numeric, extraction, format, _tag(mode), modules=module or ()
-        )
-        _show(respond(f"try/{task}", response, truth, {"options": option or ()}, settings))
-    except (ImportError, ValueError) as error:
-        console.print(f"[red]{escape(str(error))}[/]")
-        raise SystemExit(2) from None
+    one_of("task", task, TASKS)
+    weights, tag = _weights(reward.term or PAPER), _tag(reward.mode)
+    settings = RewardSettings(
+        weights, reward.numeric, reward.extraction, reward.format, tag, modules=reward.module or ()
+    )
+    _show(respond(f"try/{task}", response, truth, {"options": option or ()}, settings))
 
 
 @app.command("list")
-def list_(
-    module: Annotated[list[str] | None, typer.Option(help="A Python module with terms of your own.")] = None,
-) -> None:
+@command()
+def list_(module: Modules = None) -> None:
     """List the terms, numeric scores, extractions and formats by name."""
     from importlib import import_module
 
@@ -77,7 +83,7 @@ def _tag(mode: str) -> str | None:
     return MODE_TAGS[mode]
 
 
-def _weights(terms: list[str]) -> dict[str, float]:
+def _weights(terms: Sequence[str]) -> dict[str, float]:
     try:
         return {name: float(weight) for name, _, weight in (term.partition("=") for term in terms)}
     except ValueError:
@@ -88,10 +94,10 @@ def _show(response: Response) -> None:
     from verl_vsi.rewards.vsgrpo import grade
 
     parts, settings = grade(response), response.settings
-    read = (
-        f"[bold]{escape(str(parts['pred']))}[/]" if not parts["parse_failure"] else "[red]nothing[/], a parse failure"
-    )
-    console.print(f"{settings.extraction} reads {read}; the truth is {escape(response.truth)}")
+    answer = f"[bold]{escape(str(parts['pred']))}[/]"
+    if parts["parse_failure"]:
+        answer = "[red]nothing[/], a parse failure"
+    console.print(f"{settings.extraction} reads {answer}; the truth is {escape(response.truth)}")
     table = Table("term", "value", "weight", "gives", "why", show_footer=True)
     for name, weight in settings.weights.items():
         value = float(parts[f"reward/{name}"])

@@ -16,16 +16,16 @@ from typing import Any
 from rich.console import Console
 
 from verl_vsi.data_adapters.files import write_text
-from verl_vsi.evaluation.ask.items import read_set
+from verl_vsi.evaluation.items import read_set
 from verl_vsi.evaluation.report.contents import Contents, tables
-from verl_vsi.evaluation.report.files import write_report
-from verl_vsi.evaluation.report.tables import terminal_table
+from verl_vsi.evaluation.report.report_files import write_report
+from verl_vsi.evaluation.report.table_formats import terminal_table
 from verl_vsi.evaluation.report.training_logs import read_run
 from verl_vsi.evaluation.score.baselines import baselines
 from verl_vsi.evaluation.score.result import Result, read_result, versions
 from verl_vsi.evaluation.score.scores import Estimate, Scores
 from verl_vsi.evaluation.score.seeds import differences
-from verl_vsi.evaluation.score.task_columns import VSI100K
+from verl_vsi.evaluation.task_columns import VSI100K
 from verl_vsi.miniature.pipeline import Phase, run_phases
 
 # MERGED Tell the story: run its phases, then show what came out.

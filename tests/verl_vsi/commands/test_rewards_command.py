@@ -16,8 +16,8 @@ def test_try_explains_a_score_term_by_term() -> None:
     response = "<think>I see four</think><answer>5</answer>"
     result = run("try", response, "--task", "object_counting", "--truth", "4", "--mode", "think")
     assert result.exit_code == 0
-    for said in ("robust reads 5.0", "accuracy", "0.750", "min_relative", "format", "1.750", "acc 0.600"):
-        assert said in result.output
+    for part in ("robust reads 5.0", "accuracy", "0.750", "min_relative", "format", "1.750", "acc 0.600"):
+        assert part in result.output
 
 
 def test_try_says_when_nothing_could_be_read() -> None:

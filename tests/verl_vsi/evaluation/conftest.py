@@ -15,7 +15,7 @@ from PIL import Image
 
 from verl_vsi.data_adapters.rows import make_row, write_rows
 from verl_vsi.data_adapters.schema import TASKS, Kind, Question
-from verl_vsi.evaluation.ask.items import Item
+from verl_vsi.evaluation.items import Item
 
 NUMBERS = {
     "object_counting": "4",
@@ -150,43 +150,42 @@ def question_of(request: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def endpoint() -> Iterator[Callable[[Answer], FakeEndpoint]]:
-    made: list[FakeEndpoint] = []
+def start_endpoint() -> Iterator[Callable[[Answer], FakeEndpoint]]:
+    endpoints: list[FakeEndpoint] = []
 
     def start(answer: Answer) -> FakeEndpoint:
-        made.append(FakeEndpoint(answer))
-        return made[-1]
+        endpoints.append(FakeEndpoint(answer))
+        return endpoints[-1]
 
     yield start
-    for one in made:
-        one.close()
+    for endpoint in endpoints:
+        endpoint.close()
 
 
 @pytest.fixture
 def make_result() -> Callable[..., Any]:
     """A result of two questions of each type; `answers` by task, right where none are given."""
-    from verl_vsi.evaluation.ask.journal import Reply
-    from verl_vsi.evaluation.ask.protocol import protocol
-    from verl_vsi.evaluation.score.result import ROW_LABEL, make_result
-    from verl_vsi.evaluation.score.task_columns import TASK_SETS
+    from verl_vsi.evaluation.items import Reply
+    from verl_vsi.evaluation.labels import Labels
+    from verl_vsi.evaluation.protocol import make_protocol
+    from verl_vsi.evaluation.score.result import Result, make_result
+    from verl_vsi.evaluation.task_columns import TASK_SETS
 
     def make(
         answers: dict[str, list[str]] | None = None,
         *,
         tasks: str = "vsibench",
         only: list[str] | None = None,
-        table_row: str = "",
         preset: str = "official",
         **labels: Any,
-    ) -> Any:
-        chosen = only or TASKS
-        items = [make_item(2 * i + j, task) for i, task in enumerate(chosen) for j in range(2)]
+    ) -> Result:
+        items = [make_item(2 * i + j, task) for i, task in enumerate(only or TASKS) for j in range(2)]
         texts = {i.index: i.truth for i in items}
-        for task, given in (answers or {}).items():
-            texts |= dict(zip([i.index for i in items if i.task == task], given, strict=False))
+        for task, responses in (answers or {}).items():
+            texts |= dict(zip([i.index for i in items if i.task == task], responses, strict=False))
         replies = {index: Reply(index, "ok", text) for index, text in texts.items()}
-        about = {"name": "ours", "model": "m", "condition": "normal", "set": "test", "data": {"sha256": "abc"}}
-        about |= labels | ({ROW_LABEL: table_row} if table_row else {})
-        return make_result(items, replies, protocol(preset), TASK_SETS[tasks], about)
+        values = {"name": "ours", "model": "m", "condition": "normal", "set": "test", "data": {"sha256": "abc"}}
+        values |= {"tasks": tasks, "averaging": TASK_SETS[tasks].label} | make_protocol(preset).labels() | labels
+        return make_result(items, replies, make_protocol(preset), Labels(**values))
 
     return make

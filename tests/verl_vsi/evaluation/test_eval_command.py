@@ -22,63 +22,67 @@ def evaluate(data_root: Path, out: Path, *more: str) -> Result:
 
 
 @pytest.fixture
-def asked(endpoint: Callable[..., Any], completion: Callable[..., str]) -> Any:
-    return endpoint(lambda request, before: (200, {}, completion("<think>so</think><answer>4</answer>")))
+def answers_four(start_endpoint: Callable[..., Any], completion: Callable[..., str]) -> Any:
+    return start_endpoint(lambda request, before: (200, {}, completion("<think>so</think><answer>4</answer>")))
 
 
 def test_a_table_runs_the_rows_that_are_given_names_the_missing_and_repeats_nothing(
-    data_root: Path, tmp_path: Path, asked: Any
+    data_root: Path, tmp_path: Path, answers_four: Any
 ) -> None:
-    words = ["--table", "2", "--given", "base=b", "--given", "vsgrpo-t=t", "--base-url", asked.base_url]
+    words = ["--table", "2", "--given", "base=b", "--given", "vsgrpo-t=t", "--base-url", answers_four.base_url]
     first = evaluate(data_root, tmp_path, *words)
     assert first.exit_code == 0, first.output
     assert "row 2B SFT vanilla is missing: no model is given for it (--given sft=...)" in first.output
     assert "ours: vsgrpo-t, think" in first.output
     assert "ours − printed" in first.output
-    assert Counter(r["model"] for r in asked.requests) == {"b": 30, "t": 60}
-    budgets = {(r["model"], r["max_tokens"]) for r in asked.requests}
+    assert Counter(r["model"] for r in answers_four.requests) == {"b": 30, "t": 60}
+    budgets = {(r["model"], r["max_tokens"]) for r in answers_four.requests}
     assert budgets == {("b", 32), ("t", 32), ("t", 1024)}  # the T model also with the V prompt
     labels = json.loads((tmp_path / "2B_vsGRPO-T_think" / "normal.json").read_text())["labels"]
-    assert (labels["table row"], labels["mode"], labels["preset"]) == ("2B vsGRPO-T think", "think", "paper, changed")
+    assert (labels["table_row"], labels["mode"], labels["preset"]) == ("2B vsGRPO-T think", "think", "paper, changed")
 
     again = evaluate(data_root, tmp_path, *words, "--given", "sft=s")
     assert again.exit_code == 0, again.output
-    assert Counter(r["model"] for r in asked.requests) == {"b": 30, "t": 60, "s": 30}
+    assert Counter(r["model"] for r in answers_four.requests) == {"b": 30, "t": 60, "s": 30}
     assert again.output.count("every answer is there from an earlier start") == 3
-    table_1 = evaluate(data_root, tmp_path, "--table", "1", "--given", "base=b", "--base-url", asked.base_url)
+    table_1 = evaluate(data_root, tmp_path, "--table", "1", "--given", "base=b", "--base-url", answers_four.base_url)
     assert table_1.exit_code == 0, table_1.output
-    assert Counter(r["model"] for r in asked.requests)["b"] == 90, "the vanilla row was there: only T and O are asked"
+    assert Counter(r["model"] for r in answers_four.requests)["b"] == 90, (
+        "the vanilla row was there: only T and O are asked"
+    )
     assert "22.9, is not the mean of its own row, 20.7" in table_1.output
 
 
 def test_a_model_that_can_not_be_served_leaves_its_row_missing(data_root: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    given = ["--given", "sft=/no/such/folder", "--given", f"dpo={tmp_path / 'empty'}"]
-    done = evaluate(data_root, tmp_path / "out", "--table", "2", *given)
-    assert done.exit_code == 1
-    assert "row 2B SFT vanilla is missing: /no/such/folder: there is no such folder" in done.output
-    assert "row 2B DPO vanilla is missing:" in done.output
-    assert "neither a model folder" in done.output
-    assert "Qwen2-VL-2B + vsGRPO-T, think prompt" in done.output
+    models = ["--given", "sft=/no/such/folder", "--given", f"dpo={tmp_path / 'empty'}"]
+    result = evaluate(data_root, tmp_path / "out", "--table", "2", *models)
+    assert result.exit_code == 1
+    assert "row 2B SFT vanilla is missing: /no/such/folder: there is no such folder" in result.output
+    assert "row 2B DPO vanilla is missing:" in result.output
+    assert "neither a model folder" in result.output
+    assert "Qwen2-VL-2B + vsGRPO-T, think prompt" in result.output
 
 
-def test_an_endpoints_model_may_be_named_by_option(data_root: Path, tmp_path: Path, asked: Any) -> None:
-    done = evaluate(data_root, tmp_path, "--model", "gpt", "--base-url", asked.base_url)
-    assert done.exit_code == 0, done.output
-    assert {r["model"] for r in asked.requests} == {"gpt"}
-    assert "30 requests, 30000 prompt and 60 new tokens" in done.output
+def test_an_endpoints_model_may_be_named_by_option(data_root: Path, tmp_path: Path, answers_four: Any) -> None:
+    result = evaluate(data_root, tmp_path, "--model", "gpt", "--base-url", answers_four.base_url)
+    assert result.exit_code == 0, result.output
+    assert {r["model"] for r in answers_four.requests} == {"gpt"}
+    assert "30 requests, 30000 prompt and 60 new tokens" in result.output
 
 
-def test_trouble_on_the_wire_is_told(
-    data_root: Path, tmp_path: Path, endpoint: Callable[..., Any], completion: Callable[..., str]
+def test_failed_requests_are_counted_by_cause(
+    data_root: Path, tmp_path: Path, start_endpoint: Callable[..., Any], completion: Callable[..., str]
 ) -> None:
-    one = endpoint(lambda request, before: (200, {}, completion("4")) if before else (429, {"Retry-After": "0"}, "{}"))
-    done = evaluate(data_root, tmp_path, "m", "--base-url", one.base_url)
-    assert "60 requests (failed in this start: 429 30 times)" in done.output
+    endpoint = start_endpoint(
+        lambda request, before: (200, {}, completion("4")) if before else (429, {"Retry-After": "0"}, "{}")
+    )
+    result = evaluate(data_root, tmp_path, "m", "--base-url", endpoint.base_url)
+    assert "60 requests (failed in this start: 429 30 times)" in result.output
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ([], "name a model, or a --table"),
         (["m", "--table", "2"], "not both"),
@@ -92,8 +96,8 @@ def test_trouble_on_the_wire_is_told(
     ],
 )
 def test_what_can_not_be_meant_is_refused_with_the_way_out(
-    data_root: Path, tmp_path: Path, words: list[str], says: str
+    data_root: Path, tmp_path: Path, words: list[str], message: str
 ) -> None:
-    done = evaluate(data_root, tmp_path, *words)
-    assert done.exit_code == 1
-    assert says in done.output
+    result = evaluate(data_root, tmp_path, *words)
+    assert result.exit_code == 2
+    assert message in result.output

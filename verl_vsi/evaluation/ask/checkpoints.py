@@ -1,7 +1,7 @@
-"""verl checkpoints as models that vLLM serves: merged by verl's own merger, a LoRA adapter folded in or served.
+"""verl checkpoints as models that vLLM serves: merged by verl's own merger, a LoRA adapter merged in or served.
 
 The merger alone leaves the base's weights where LoRA was trained: the adapter lies beside them. Merging unpickles, so
-it is for one's own checkpoints only.
+it is for one's own checkpoints only. It runs in a process of its own, `merge_weights`.
 """
 
 from __future__ import annotations
@@ -20,22 +20,15 @@ from rich.console import Console
 
 from verl_vsi.data_adapters.files import write_text
 
-ADAPTER = "lora_adapter"
-MERGED = "merged"
-FOLDED = "folded"
-DONE = ".verl-vsi-done"
-LORA_MARK = "lora_train_meta.json"
-"""verl writes it beside the shards where LoRA was trained."""
+HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(ValueError):
     """The folder is no checkpoint that can be served."""
 
 
-WEIGHTS = (".safetensors", ".bin", ".pt", ".distcp")
-NO_WEIGHTS = ("optim", "extra_state")
-SAMPLE = 1 << 20
-HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
+class MergeError(RuntimeError):
+    """A checkpoint's weights could not be merged; the message holds the end of what the process wrote."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +44,17 @@ class Served:
     adapters: Mapping[str, str] = field(default_factory=dict)
 
 
-def as_served(model: str, *, fold: bool, console: Console) -> Served:
+def as_served(model: str, *, lora: str, console: Console) -> Served:
     """The model as vLLM takes it: a verl checkpoint is merged once, everything else is left as it is.
 
     Args:
         model: model folder, hub name, or a verl checkpoint (``global_step_N``, its ``actor``, or the run's folder).
-        fold: put a LoRA adapter into the weights; False: serve it as an adapter.
+        lora: ``fold`` an adapter into the weights, or ``serve`` it as one.
         console: where progress shows.
 
     Raises:
-        CheckpointError: no folder, or one that is neither, or verl's merger failed.
+        CheckpointError: no folder, or one that is neither.
+        MergeError: verl's merger failed.
     """
     folder = Path(model)
     if not folder.exists():
@@ -80,8 +74,8 @@ def as_served(model: str, *, fold: bool, console: Console) -> Served:
     merged = merge(shards, console)
     if not (merged / ADAPTER).is_dir():
         return Served(str(merged))
-    if fold:
-        return Served(str(fold_adapter(merged, console)))
+    if lora == "fold":
+        return Served(str(merge_adapter(merged, console)))
     return Served(str(merged), {"lora": str(merged / ADAPTER)})
 
 
@@ -94,12 +88,20 @@ def find_shards(folder: Path) -> Path | None:
     return next((c for c in candidates if (c / "fsdp_config.json").exists() or list(c.glob("dist_ckpt"))), None)
 
 
+WEIGHTS = (".safetensors", ".bin", ".pt", ".distcp")
+NO_WEIGHTS = ("optim", "extra_state")
+SAMPLE = 1 << 20
+"""Bytes read at the start, the middle and the end of a file of weights."""
+LORA_MARK = "lora_train_meta.json"
+"""verl writes it beside the shards where LoRA was trained."""
+
+
 def identity(model: str, lora: str) -> dict[str, str]:
     """Tells the weights of a local folder from those of another training step.
 
     Args:
         model: see `as_served`.
-        lora: ``fold`` or ``serve``; said where the checkpoint holds an adapter, since folding rounds.
+        lora: ``fold`` or ``serve``; part of the identity where the checkpoint holds an adapter, since folding rounds.
 
     Returns:
         ``step`` of a verl checkpoint, ``adapter``, and ``sha256`` over name, size and three samples of each file of
@@ -109,40 +111,53 @@ def identity(model: str, lora: str) -> dict[str, str]:
     if not folder.is_dir():
         return {}
     place = find_shards(folder) or folder
-    found = sha256()
+    digest = sha256()
     for file in sorted(p for p in place.rglob("*") if p.suffix in WEIGHTS and not p.name.startswith(NO_WEIGHTS)):
-        found.update(f"{file.relative_to(place)} {file.stat().st_size}".encode())
+        digest.update(f"{file.relative_to(place)} {file.stat().st_size}".encode())
         with file.open("rb") as stream:
             for part in (0.0, 0.5, 1.0):
                 stream.seek(int(part * max(0, file.stat().st_size - SAMPLE)))
-                found.update(stream.read(SAMPLE))
+                digest.update(stream.read(SAMPLE))
     step = next((part for part in reversed(place.parts) if part.startswith("global_step_")), "")
     adapter = {"adapter": lora} if (place / LORA_MARK).exists() else {}
-    return {**({"step": step} if step else {}), **adapter, "sha256": found.hexdigest()}
+    return {**({"step": step} if step else {}), **adapter, "sha256": digest.hexdigest()}
+
+
+ADAPTER = "lora_adapter"
+"""Folder that verl's merger writes beside the weights where LoRA was trained."""
 
 
 def merge(shards: Path, console: Console) -> Path:
     """Run verl's merger, unless it was done for these shards; returns the model folder beside them.
 
+    Args:
+        shards: folder of a checkpoint.
+        console: where progress shows.
+
     Raises:
-        CheckpointError: it failed; the message holds the end of what it said.
+        MergeError: it failed.
     """
-    target = shards.with_name(f"{shards.name}_{MERGED}")
+    target = shards.with_name(f"{shards.name}_merged")
     if _is_done(target, shards):
         return target
     backend = "fsdp" if (shards / "fsdp_config.json").exists() else "megatron"
     arguments = ["merge", "--backend", backend, "--local_dir", str(shards), "--target_dir", str(target)]
     with console.status(f"merging {shards} with verl's own merger"):
-        _run("verl_vsi.evaluation.ask.merge_checkpoint", arguments, target, f"verl's merger failed on {shards}")
+        _run(["shards", *arguments], target, f"verl's merger failed on {shards}")
     _mark(target, shards)
     return target
 
 
-def fold_adapter(merged: Path, console: Console) -> Path:
-    """Put the adapter that the merger left beside the weights into them; returns the folded model's folder.
+def merge_adapter(merged: Path, console: Console) -> Path:
+    """Put the adapter that verl's merger left beside the weights into them; returns the folder of the whole model.
+
+    Args:
+        merged: what `merge` returned.
+        console: where progress shows.
 
     Raises:
-        CheckpointError: the adapter's scale is unknown, or it does not fit the model.
+        CheckpointError: the adapter's scale is unknown.
+        MergeError: the adapter does not fit the model.
     """
     adapter = json.loads((merged / ADAPTER / "adapter_config.json").read_text())
     if not adapter.get("lora_alpha"):
@@ -150,26 +165,26 @@ def fold_adapter(merged: Path, console: Console) -> Path:
             f"{merged / ADAPTER}: lora_alpha is {adapter.get('lora_alpha')}, so folding would change nothing. "
             f"The checkpoint lacks {LORA_MARK}; write the run's alpha into adapter_config.json and run again"
         )
-    target = merged.with_name(f"{merged.name}_{FOLDED}")
+    target = merged.with_name(f"{merged.name}_folded")
     if _is_done(target, merged / ADAPTER):
         return target
     with console.status(f"folding the adapter into {merged}"):
-        _run(
-            "verl_vsi.evaluation.ask.merge_lora",
-            [str(merged), str(target)],
-            target,
-            f"the adapter of {merged} can't be folded",
-        )
+        _run(["adapter", str(merged), str(target)], target, f"the adapter of {merged} can't be folded")
     _mark(target, merged / ADAPTER)
     return target
 
 
-def _run(module: str, arguments: list[str], target: Path, failure: str) -> None:
-    """In a process of its own: it loads torch and unpickles."""
+def _run(arguments: list[str], target: Path, failure: str) -> None:
+    """`merge_weights` in a process of its own: it loads torch and unpickles."""
     shutil.rmtree(target, ignore_errors=True)
-    ran = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
-    if ran.returncode or not (target / "config.json").exists():
-        raise CheckpointError(f"{failure}:\n{ran.stdout[-500:]}\n{ran.stderr[-1500:]}")
+    command = [sys.executable, "-m", "verl_vsi.evaluation.ask.merge_weights", *arguments]
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode or not (target / "config.json").exists():
+        raise MergeError(f"{failure}:\n{process.stdout[-500:]}\n{process.stderr[-1500:]}")
+
+
+DONE = ".verl-vsi-done"
+"""File in a merged model that names what it was merged from."""
 
 
 def _mark(target: Path, source: Path) -> None:

@@ -15,10 +15,10 @@ from verl_vsi.evaluation.ask.endpoint import (
     EndpointError,
     GarbageError,
     cause_of,
-    may_pass,
+    is_passing,
     wait_before,
 )
-from verl_vsi.evaluation.ask.journal import Reply
+from verl_vsi.evaluation.items import Reply
 
 IN_A_ROW = 16
 """Questions that fail one after the other before the endpoint is taken to be down."""
@@ -40,13 +40,17 @@ class Query:
 
 @dataclass
 class Totals:
-    """What happened on the wire in this start."""
+    """What happened on the wire in this start.
+
+    Args:
+        requests: sent.
+        spent: USD, earlier starts included.
+        errors: failed requests by cause; a question behind one of them may have been answered on a later try.
+    """
 
     requests: int = 0
     spent: float = 0.0
-    """USD, earlier starts included."""
     errors: Counter[str] = field(default_factory=Counter)
-    """Failed requests by cause; a question behind one of them may have been answered on a later try."""
 
 
 class Client:
@@ -60,10 +64,14 @@ class Client:
     def __init__(self, endpoint: Endpoint, spent: float = 0.0) -> None:  # noqa: D107
         self.endpoint = endpoint
         self.totals = Totals(spent=spent)
-        self._dearest, self._running, self._in_a_row, self._stopped = 0.0, 0, 0, False
+        self._highest_cost, self._running, self._failed_in_a_row, self._stopped = 0.0, 0, 0, False
 
     async def ask_all(self, queries: Iterable[Query], keep: Callable[[Reply], None]) -> None:
-        """Ask every query; hand each reply to `keep` as it comes.
+        """Ask every query.
+
+        Args:
+            queries: taken one at a time, as requests come free.
+            keep: is handed each reply as it comes.
 
         Raises:
             EndpointError: the endpoint refuses us, or nothing comes back any more.
@@ -71,16 +79,17 @@ class Client:
         """
         from openai import AsyncOpenAI
 
-        end, waiting = self.endpoint, iter(queries)
-        key = os.environ.get(end.key_env) or "none"
-        async with AsyncOpenAI(base_url=end.base_url, api_key=key, timeout=end.timeout, max_retries=0) as api:
-            if end.max_cost is not None:  # the first goes alone and tells the price
+        endpoint, waiting = self.endpoint, iter(queries)
+        key = os.environ.get(endpoint.key_env) or "none"
+        async with AsyncOpenAI(base_url=endpoint.base_url, api_key=key, timeout=endpoint.timeout, max_retries=0) as api:
+            if endpoint.max_cost is not None:  # the first goes alone and tells the price
                 await self._work(api, waiting, keep, alone=True)
-            await _together([self._work(api, waiting, keep, alone=False) for _ in range(end.concurrency)])
+            await _together([self._work(api, waiting, keep, alone=False) for _ in range(endpoint.concurrency)])
         if self._stopped:
             raise BudgetError(
-                f"{self.totals.spent:.4f} USD are spent and another question may cost {self._dearest:.4f}: the cap of "
-                f"{end.max_cost:g} is reached. Raise --max-cost and run the same command: it goes on from here"
+                f"{self.totals.spent:.4f} USD are spent and another question may cost {self._highest_cost:.4f}: "
+                f"the cap of {endpoint.max_cost:g} is reached. Raise --max-cost and run the same command: "
+                "it goes on from here"
             )
 
     async def _work(self, api: Any, waiting: Iterator[Query], keep: Callable[[Reply], None], alone: bool) -> None:
@@ -90,7 +99,7 @@ class Client:
                 return
             self._running += 1
             try:
-                keep(self._watch(await self._ask(api, query)))
+                keep(self._counted(await self._ask(api, query)))
             finally:
                 self._running -= 1
             if alone:
@@ -98,12 +107,12 @@ class Client:
 
     def _would_exceed(self) -> bool:
         cap = self.endpoint.max_cost
-        return cap is not None and self.totals.spent + (self._running + 1) * self._dearest > cap
+        return cap is not None and self.totals.spent + (self._running + 1) * self._highest_cost > cap
 
-    def _watch(self, reply: Reply) -> Reply:
+    def _counted(self, reply: Reply) -> Reply:
         """Stop where nothing comes back any more: a dead server is not a wrong answer."""
-        self._in_a_row = self._in_a_row + 1 if reply.status == "failed" and reply.attempts else 0
-        if self._in_a_row >= IN_A_ROW:
+        self._failed_in_a_row = self._failed_in_a_row + 1 if reply.status == "failed" and reply.attempts else 0
+        if self._failed_in_a_row >= IN_A_ROW:
             raise EndpointError(
                 f"{IN_A_ROW} questions in a row failed at {self.endpoint.base_url}; "
                 f"the last: {reply.error.rstrip('.')}. "
@@ -123,8 +132,8 @@ class Client:
                 return self._read(query.index, attempt, completion)
             except _errors() as error:
                 self.totals.errors[cause_of(error)] += 1
-                if not may_pass(error) or attempt > self.endpoint.retries:
-                    return Reply(query.index, "failed", attempts=attempt, error=_say(error))
+                if not is_passing(error) or attempt > self.endpoint.retries:
+                    return Reply(query.index, "failed", attempts=attempt, error=_message(error))
                 await asyncio.sleep(wait_before(attempt, error, self.endpoint.first_wait))
         raise AssertionError("every try either returns or waits")
 
@@ -152,12 +161,12 @@ class Client:
         if self.endpoint.max_cost is not None and not prompt_tokens:
             raise EndpointError("the endpoint counts no tokens, so the cost cap can't be held; go without --max-cost")
         self.totals.spent += cost
-        self._dearest = max(self._dearest, cost)
+        self._highest_cost = max(self._highest_cost, cost)
 
 
-async def _together(work: list[Any]) -> None:
+async def _together(workers: list[Any]) -> None:
     """Run to the end; where one fails, the others are stopped and its error is raised."""
-    tasks = [asyncio.ensure_future(w) for w in work]
+    tasks = [asyncio.ensure_future(worker) for worker in workers]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -173,5 +182,5 @@ def _errors() -> tuple[type[Exception], ...]:
     return (openai.APIError, GarbageError, ValueError)
 
 
-def _say(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return f"{cause_of(error)}: {error}"[:500]

@@ -61,7 +61,12 @@ class Endpoint:
             raise ValueError("a cost cap needs prices: give --price-in and --price-out, USD a million tokens")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """USD."""
+        """USD of a question.
+
+        Args:
+            prompt_tokens: as the server counted them.
+            completion_tokens: likewise.
+        """
         return (prompt_tokens * self.price_in + completion_tokens * self.price_out) / 1e6
 
 
@@ -76,7 +81,7 @@ def cause_of(error: Exception) -> str:
     return "connection" if isinstance(error, openai.APIConnectionError) else "garbage"
 
 
-def may_pass(error: Exception) -> bool:
+def is_passing(error: Exception) -> bool:
     """Whether another try may mend it.
 
     Raises:
@@ -89,10 +94,16 @@ def may_pass(error: Exception) -> bool:
 
 
 def wait_before(attempt: int, error: Exception, first_wait: float) -> float:
-    """Seconds until try number `attempt` + 1: what the endpoint asks for, else doubled each time."""
+    """Seconds until the next try: what the endpoint asks for, else doubled each time.
+
+    Args:
+        attempt: number of the try that failed, from 1.
+        error: what it raised.
+        first_wait: seconds after the first.
+    """
     response = getattr(error, "response", None)
-    asked = response.headers.get("retry-after", "") if response is not None else ""
+    retry_after = response.headers.get("retry-after", "") if response is not None else ""
     try:
-        return min(LONGEST_WAIT, max(0.0, float(asked)))
+        return min(LONGEST_WAIT, max(0.0, float(retry_after)))
     except ValueError:  # absent, or a date
         return min(LONGEST_WAIT, first_wait * 2 ** (attempt - 1))

@@ -5,42 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-Status = Literal["ok", "refused", "failed"]
+from verl_vsi.evaluation.items import Reply
+from verl_vsi.evaluation.labels import current_keys
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What came back for one question.
-
-    Args:
-        index: the question's row.
-        status: `ok`; `refused`: the model or its provider declined; `failed`: no answer after all retries.
-        text: what the model wrote; empty where nothing came.
-        finish: why it stopped; ``length`` = cut by the budget.
-        prompt_tokens: as the server counted them.
-        completion_tokens: as the server counted them.
-        attempts: requests sent for it.
-        error: the last error where it failed or was refused.
-    """
-
-    index: int
-    status: Status
-    text: str = ""
-    finish: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    attempts: int = 1
-    error: str = ""
-
-
-class JournalError(RuntimeError):
+class JournalError(ValueError):
     """The journal is another evaluation's, or another process is writing it."""
 
 
@@ -71,11 +47,11 @@ class Journal:
         except Timeout as error:
             raise JournalError(f"{self.path}: another process is writing it; wait for it, or give --out") from error
         try:
-            keep = self._read()
+            whole = self._read()
             self._file = self.path.open("r+b" if self.path.exists() else "w+b")
-            self._file.truncate(keep)
-            self._file.seek(keep)
-            if not keep:
+            self._file.truncate(whole)
+            self._file.seek(whole)
+            if not whole:
                 self._write({"head": self._head})
         except BaseException:
             self.__exit__(None, None, None)
@@ -116,13 +92,13 @@ class Journal:
 
     def _check_head(self, line: bytes) -> None:
         try:
-            found = json.loads(line)["head"]
-        except (ValueError, KeyError, TypeError) as error:
+            head = current_keys(json.loads(line)["head"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise JournalError(f"{self.path}: not a journal of ours; move it away, or give another --out") from error
-        differing = [k for k in sorted({*found, *self._head}) if found.get(k) != self._head.get(k)]
+        differing = [k for k in sorted({*head, *self._head}) if head.get(k) != self._head.get(k)]
         if differing:
-            said = "; ".join(f"{k}: {found.get(k)!r} there, {self._head.get(k)!r} now" for k in differing)
-            raise JournalError(f"{self.path}: holds another evaluation's answers ({said}). Give another --out")
+            labels = "; ".join(f"{k}: {head.get(k)!r} there, {self._head.get(k)!r} now" for k in differing)
+            raise JournalError(f"{self.path}: holds another evaluation's answers ({labels}). Give another --out")
 
 
 def _parse(line: bytes) -> Reply | None:

@@ -1,181 +1,212 @@
-"""One evaluation from questions to a result, journaled on the way; run again, it goes on."""
+"""Evaluate one model: serve it once, ask what is not answered yet, score, write. Run again, it goes on."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from verl_vsi.data_adapters.files import inside
 from verl_vsi.data_adapters.frames import FrameStore
+from verl_vsi.evaluation.ask.checkpoints import as_served, identity
 from verl_vsi.evaluation.ask.client import Client, Query
+from verl_vsi.evaluation.ask.content_parts import VideoEncoder
 from verl_vsi.evaluation.ask.endpoint import Endpoint
-from verl_vsi.evaluation.ask.items import Condition, Item, QuestionSet, under
-from verl_vsi.evaluation.ask.journal import Journal, Reply
-from verl_vsi.evaluation.ask.progress import RunningScore, progress_bar
-from verl_vsi.evaluation.ask.protocol import Protocol
-from verl_vsi.evaluation.ask.videos import Send, Videos
-from verl_vsi.evaluation.score.result import ROW_LABEL, Result, make_result, write_result
-from verl_vsi.evaluation.score.task_columns import TaskSet, check
+from verl_vsi.evaluation.ask.evaluation import Evaluation, Job
+from verl_vsi.evaluation.ask.journal import Journal
+from verl_vsi.evaluation.ask.server import NAME, ServerSettings, ServerSpec, serve
+from verl_vsi.evaluation.items import CONDITIONS, Item, Reply
+from verl_vsi.evaluation.protocol import Protocol
+from verl_vsi.evaluation.score.grade import grade
+from verl_vsi.evaluation.score.result import Result, Usage, journal_path, make_result, write_result
+from verl_vsi.evaluation.task_columns import column_of
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What is evaluated, and how.
+def run_jobs(
+    model: str, jobs: Sequence[Job], endpoint: Endpoint, server: ServerSettings, log: Path, console: Console
+) -> list[Result]:
+    """Evaluate one model, with one start of a server.
 
     Args:
-        questions: what to ask.
-        protocol: how to ask and read.
-        wanted: the tasks of the average.
-        root: data root of the videos.
-        store: the frame store's folder.
-        model: the label of the model, e.g. its folder.
-        name: what tables call it; empty: the model's label.
-        send: how videos travel.
-        table_row: the row of the paper's tables that this is, as `PublishedRow.key` names it.
-        served: which weights, and how they are served; answers of others are not taken for this model's.
-    """
-
-    questions: QuestionSet
-    protocol: Protocol
-    wanted: TaskSet
-    root: Path
-    store: Path
-    model: str
-    name: str = ""
-    send: Send = "video"
-    table_row: str = ""
-    served: Mapping[str, str] = field(default_factory=dict)
-
-    def labels(self, condition: Condition) -> dict[str, Any]:
-        """What the scores depend on beside the protocol."""
-        return {
-            "name": self.name,
-            "model": self.model,
-            **({"served": dict(self.served)} if self.served else {}),
-            "condition": condition,
-            "set": self.questions.name,
-            "data": dict(self.questions.fingerprint),
-            **({ROW_LABEL: self.table_row} if self.table_row else {}),
-            "sent as": {"video": "a video of PNG frames", "images": "PNG images"}[self.send],
-        }
-
-
-def check_task(task: Evaluation) -> None:
-    """Refuse before a model is loaded what would fail after.
+        model: a folder, a hub name, a verl checkpoint, or the endpoint's model.
+        jobs: what to evaluate.
+        endpoint: whom to ask; with an empty base URL a server is started, unless every answer is there.
+        server: how to serve.
+        log: the server's output.
+        console: where progress shows.
 
     Raises:
-        MissingTaskError: a task of the average has no question.
-        FileNotFoundError: videos are missing; says how many and which first.
+        CheckpointError, MergeError, ServerError, EndpointError, BudgetError, JournalError: see there.
     """
-    check([item.task for item in task.questions.items], task.wanted)
-    videos = sorted({item.video for item in task.questions.items if item.video})
-    missing = [video for video in videos if not inside(task.root, video).exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(videos)} videos are not under {task.root}, the first: {missing[0]}. "
-            "Set --root (or VSI_ROOT) to the folder that the rows' paths start from"
-        )
+    served = {} if endpoint.base_url else {**identity(model, server.lora), "arguments": " ".join(server.arguments())}
+    jobs = [replace(job, evaluation=replace(job.evaluation, served=served)) for job in jobs]
+    answered = [is_answered(job) for job in jobs]
+    results = []
+    with _connected(model, endpoint, server, log, all(answered), console) as connected:
+        for job, is_done in zip(jobs, answered, strict=True):
+            title, earlier = job.evaluation.name or model, " (every answer is there from an earlier start)"
+            condition = f"{job.condition}: {CONDITIONS[job.condition]}"
+            console.print(f"[bold]{title}[/], {condition}{earlier if is_done else ''}")
+            results.append(evaluate(job, connected, console))
+            console.print(f"[dim]{results[-1].rates_line()}[/dim]", soft_wrap=True)
+            console.print(f"[dim]{results[-1].usage.line()}; written to {job.out}[/dim]", soft_wrap=True)
+    return results
 
 
-def is_answered(task: Evaluation, condition: Condition, out: Path) -> bool:
+@contextmanager
+def _connected(
+    model: str, endpoint: Endpoint, server: ServerSettings, log: Path, answered: bool, console: Console
+) -> Iterator[Endpoint]:
+    """The endpoint to ask: the one that was named, or a server of ours while the block runs."""
+    if answered or endpoint.base_url:
+        yield endpoint
+        return
+    served = as_served(model, lora=server.lora, console=console)
+    spec = ServerSpec(served.model, server.max_model_len, served.adapters, server.extra)
+    with console.status(f"starting vLLM on {served.model}") as status, serve(spec, log) as url:
+        status.stop()
+        yield replace(endpoint, base_url=url, model=next(iter(served.adapters), NAME))
+
+
+def is_answered(job: Job) -> bool:
     """Whether an earlier start has an answer to every question, so that no endpoint is needed.
 
     Raises:
         JournalError: the journal is another evaluation's.
     """
-    if not journal_path(out).exists():
+    if not journal_path(job.out).exists():
         return False
-    with Journal(journal_path(out), _head(task, condition)) as journal:
-        return not _left(task, condition, journal)
+    with _journal(job) as journal:
+        return not _unanswered(job, journal)
 
 
-def evaluate(task: Evaluation, condition: Condition, endpoint: Endpoint, out: Path, console: Console) -> Result:
-    """Ask what is not answered yet, score, and write `out`; the journal lies beside it.
+def evaluate(job: Job, endpoint: Endpoint, console: Console) -> Result:
+    """Ask what is not answered yet, score, and write the result; the journal lies beside it.
 
     Args:
-        task: what and how.
-        condition: normal, shuffled or blind.
+        job: what, under which condition, and where to.
         endpoint: whom; not touched where every question is answered.
-        out: the result's file.
         console: where progress shows.
 
     Raises:
         JournalError, EndpointError, BudgetError: see there. Answers that came are kept.
     """
-    items = under(task.questions.items, condition, task.protocol.seed)
-    with Journal(journal_path(out), _head(task, condition)) as journal:
+    evaluation, items = job.evaluation, job.evaluation.items(job.condition)
+    with _journal(job) as journal:
         client = Client(endpoint, _spent(journal, endpoint))
-        if left := _left(task, condition, journal):
-            _ask(task, left, items, client, journal, console)
+        if unanswered := _unanswered(job, journal):
+            _ask(evaluation, unanswered, items, client, journal, console)
         usage = _usage(journal, endpoint, client)
-        result = make_result(items, journal.replies, task.protocol, task.wanted, task.labels(condition), usage)
-    write_result(out, result)
+        labels = evaluation.labels(job.condition)
+        result = make_result(items, journal.replies, evaluation.protocol, labels, usage)
+    write_result(job.out, result)
     return result
 
 
+def _journal(job: Job) -> Journal:
+    return Journal(journal_path(job.out), job.evaluation.labels(job.condition).journal_head())
+
+
+def _unanswered(job: Job, journal: Journal) -> list[Item]:
+    """Questions without an answer, failed ones among them, scene by scene."""
+    answered = {index for index, reply in journal.replies.items() if reply.status != "failed"}
+    items = (item for item in job.evaluation.items(job.condition) if item.index not in answered)
+    return sorted(items, key=lambda i: (i.video or "", i.index))
+
+
 def _ask(
-    task: Evaluation, left: Sequence[Item], items: Sequence[Item], client: Client, journal: Journal, console: Console
+    evaluation: Evaluation,
+    unanswered: Sequence[Item],
+    items: Sequence[Item],
+    client: Client,
+    journal: Journal,
+    console: Console,
 ) -> None:
-    videos = Videos(task.root, FrameStore(task.store, task.protocol.frames, data_root=task.root), task.send)
+    store = FrameStore(evaluation.store, evaluation.protocol.frames, data_root=evaluation.root)
+    videos = VideoEncoder(evaluation.root, store, evaluation.send)
     replies = [reply for reply in journal.replies.values() if reply.status != "failed"]
-    score = RunningScore({item.index: item for item in items}, task.protocol, replies)
-    queries = (Query(item.index, lambda item=item: _request(task, videos, item)) for item in left)
+    score = RunningScore({item.index: item for item in items}, evaluation.protocol, replies)
+    queries = (Query(item.index, lambda item=item: _request(evaluation.protocol, videos, item)) for item in unanswered)
     with progress_bar(console) as bar:
-        row = bar.add_task("asking", total=len(items), completed=len(items) - len(left), score=score.said)
+        row = bar.add_task("asking", total=len(items), completed=len(items) - len(unanswered), score=score.text)
 
         def keep(reply: Reply) -> None:
             journal.add(reply)
             score.add(reply)
-            bar.update(row, advance=1, score=score.said)
+            bar.update(row, advance=1, score=score.text)
 
         asyncio.run(client.ask_all(queries, keep))
 
 
-def _request(task: Evaluation, videos: Videos, item: Item) -> dict[str, Any]:
+def _request(protocol: Protocol, videos: VideoEncoder, item: Item) -> dict[str, Any]:
     """Arguments of ``chat.completions.create``: video first, text after, greedy."""
-    media = videos.media(item.video)
-    content = [*media.parts, {"type": "text", "text": task.protocol.text(item)}]
+    video = videos.content(item.video)
+    content = [*video.parts, {"type": "text", "text": protocol.text(item)}]
     return {
         "messages": [{"role": "user", "content": content}],
-        "max_tokens": task.protocol.max_tokens,
+        "max_tokens": protocol.max_tokens,
         "temperature": 0.0,
-        "seed": task.protocol.seed,
-        "extra_body": media.extra_body,
+        "seed": protocol.seed,
+        "extra_body": video.extra_body,
     }
-
-
-def _left(task: Evaluation, condition: Condition, journal: Journal) -> list[Item]:
-    """Questions without an answer, failed ones among them, scene by scene."""
-    answered = {index for index, reply in journal.replies.items() if reply.status != "failed"}
-    items = under(task.questions.items, condition, task.protocol.seed)
-    return sorted((i for i in items if i.index not in answered), key=lambda i: (i.video or "", i.index))
-
-
-def _head(task: Evaluation, condition: Condition) -> dict[str, Any]:
-    labels = {**task.labels(condition), **task.protocol.labels()}
-    return {k: v for k, v in labels.items() if k != "name"}
-
-
-def journal_path(out: Path) -> Path:
-    """Of the journal beside a result."""
-    return out.with_suffix(".journal.jsonl")
 
 
 def _spent(journal: Journal, endpoint: Endpoint) -> float:
     return sum(endpoint.cost(r.prompt_tokens, r.completion_tokens) for r in journal.replies.values())
 
 
-def _usage(journal: Journal, endpoint: Endpoint, client: Client) -> dict[str, Any]:
+def _usage(journal: Journal, endpoint: Endpoint, client: Client) -> Usage:
     replies = journal.replies.values()
-    return {
-        "prompt_tokens": sum(r.prompt_tokens for r in replies),
-        "completion_tokens": sum(r.completion_tokens for r in replies),
-        "usd": round(_spent(journal, endpoint), 6),
-        "tries": sum(r.attempts for r in replies),
-        "errors in this start": dict(client.totals.errors),
-    }
+    return Usage(
+        prompt_tokens=sum(r.prompt_tokens for r in replies),
+        completion_tokens=sum(r.completion_tokens for r in replies),
+        usd=round(_spent(journal, endpoint), 6),
+        tries=sum(r.attempts for r in replies),
+        errors=dict(client.totals.errors),
+    )
+
+
+class RunningScore:
+    """The average over the tasks seen so far; an estimate, since questions come scene by scene.
+
+    Args:
+        items: questions by index.
+        protocol: how answers are read.
+        replies: those of earlier starts.
+    """
+
+    def __init__(self, items: Mapping[int, Item], protocol: Protocol, replies: Iterable[Reply] = ()) -> None:  # noqa: D107
+        self._items, self._protocol = items, protocol
+        self._scores: dict[str, list[float]] = defaultdict(list)
+        for reply in replies:
+            self.add(reply)
+
+    def add(self, reply: Reply) -> None:
+        """Count a reply."""
+        item = self._items[reply.index]
+        self._scores[column_of(item.task)].append(grade(item, reply, self._protocol).score)
+
+    @property
+    def text(self) -> str:
+        """For the bar."""
+        means = [sum(scores) / len(scores) for scores in self._scores.values()]
+        return f"score so far {100 * sum(means) / len(means):.1f}" if means else ""
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar with the running score in its `score` field."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[score]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )

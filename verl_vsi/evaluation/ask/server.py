@@ -1,7 +1,7 @@
 """A vLLM OpenAI server for one evaluation: started on a model folder or hub name, and surely stopped.
 
-The server's parent is `guard`, which ends the whole process group when its standard input closes: on a normal end, an
-exception, Ctrl-C, and also when this process is killed outright.
+The server's parent is `process_guard`, which ends the whole process group when its standard input closes: on a normal
+end, an exception, Ctrl-C, and also when this process is killed outright.
 """
 
 from __future__ import annotations
@@ -32,6 +32,30 @@ class ServerError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class ServerSettings:
+    """How the user wants a local model served.
+
+    Args:
+        lora: ``fold`` a checkpoint's adapter into the weights, or ``serve`` it as one.
+        max_model_len: tokens of prompt and answer; None: the model's own.
+        extra: further words of ``vllm serve``.
+    """
+
+    lora: str = "fold"
+    max_model_len: int | None = None
+    extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown way with adapters."""
+        if self.lora not in ("fold", "serve"):
+            raise ValueError(f"--lora '{self.lora}' is unknown; fold or serve")
+
+    def arguments(self) -> list[str]:
+        """Words of ``vllm serve`` that may change an answer."""
+        return [*cpu_arguments(), *self.extra]
+
+
+@dataclass(frozen=True)
 class ServerSpec:
     """What to serve.
 
@@ -57,12 +81,12 @@ class ServerSpec:
         if self.max_model_len:
             words += ["--max-model-len", str(self.max_model_len)]
         if self.adapters:
-            words += ["--enable-lora", "--max-lora-rank", str(_room_for(self.adapters.values()))]
+            words += ["--enable-lora", "--max-lora-rank", str(_max_rank(self.adapters.values()))]
             words += ["--lora-modules", *(f"{k}={v}" for k, v in self.adapters.items())]
         return [*words, *cpu_arguments(), *self.extra]
 
 
-def _room_for(adapters: Iterable[str]) -> int:
+def _max_rank(adapters: Iterable[str]) -> int:
     """The smallest rank among vLLM's that holds the adapters; its default, 16, is below the recipes' 64.
 
     Raises:
@@ -87,10 +111,15 @@ def serve(spec: ServerSpec, log: Path) -> Iterator[str]:
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    guarded = [sys.executable, str(Path(__file__).with_name("process_guard.py")), *spec.command(port)]
+    command = [sys.executable, str(Path(__file__).with_name("process_guard.py")), *spec.command(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            guarded, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env=_env()
+            command,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=_environment(),
         )
     try:
         _wait(process, port, spec, log)
@@ -148,7 +177,7 @@ def _on_cpu() -> bool:
     return choose(Surroundings.here()).cpu
 
 
-def _env() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """This process's environment, with what a CPU run wants."""
     from verl_vsi.cpu import DEFAULTS
 

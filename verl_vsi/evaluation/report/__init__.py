@@ -1,1 +1,1 @@
-"""TODO."""
+"""Reporting: results, runs and published numbers as tables and pictures."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from verl_vsi.data_adapters.files import atomic_path
 from verl_vsi.evaluation.report.tables import Cell, TableRow, columns_of
-from verl_vsi.evaluation.report.training_logs import REWARD, Run, Series, mean_series
-from verl_vsi.evaluation.score.task_columns import SHORT
+from verl_vsi.evaluation.report.training_logs import REWARD, Series, TrainingRun, mean_series
+from verl_vsi.evaluation.task_columns import SHORT
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette: apart for the colour-blind."""
@@ -32,11 +33,11 @@ WINDOW = 9
 
 PAPERS_TERMS = ("accuracy", "format", "length")
 
-Panel = tuple[str, str, Callable[[Run], Series | None]]
+Panel = tuple[str, str, Callable[[TrainingRun], Series | None]]
 """Title, unit, curve."""
 
 
-def _metric(*names: str) -> Callable[[Run], Series | None]:
+def _metric(*names: str) -> Callable[[TrainingRun], Series | None]:
     """The first of verl's metrics that a run has."""
     return lambda run: next((s for name in names if (s := run.series(name)) is not None), None)
 
@@ -49,23 +50,23 @@ PANELS: tuple[Panel, ...] = (
 )
 
 
-def panels(runs: Sequence[Run]) -> list[Panel]:
+def panels(runs: Sequence[TrainingRun]) -> list[Panel]:
     """A panel for every reward term that some run logs, the paper's first, then `PANELS`."""
     terms = {term for run in runs for term in run.reward_terms()} or {"accuracy"}
     order = [term for term in PAPERS_TERMS if term in terms] + sorted(terms - {*PAPERS_TERMS})
     return [(f"{term} reward", "mean over responses", _reward(term)) for term in order] + [*PANELS]
 
 
-def _reward(term: str) -> Callable[[Run], Series | None]:
+def _reward(term: str) -> Callable[[TrainingRun], Series | None]:
     """A term's curve; verl's own score stands for accuracy in logs of other rewards."""
     return _metric(REWARD.format(term), *(["critic/score/mean"] if term == "accuracy" else []))
 
 
-def draw_curves(runs: Sequence[Run], path: Path) -> list[str]:
+def draw_curves(runs: Sequence[TrainingRun], path: Path) -> list[str]:
     """Draw every panel that some run has a curve for, runs overlaid; those of one name in one colour, with their mean.
 
     Args:
-        runs: what `curves.read_run` gave.
+        runs: what `training_logs.read_run` gave.
         path: the picture; .png or .pdf.
 
     Returns:
@@ -74,26 +75,46 @@ def draw_curves(runs: Sequence[Run], path: Path) -> list[str]:
     Raises:
         ValueError: no run has any of the curves.
     """
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[TrainingRun]] = {}
     for run in runs:
         groups.setdefault(run.name, []).append(run)
-    found = [panel for panel in (_panel(p, groups) for p in panels(runs)) if any(panel[2].values())]
-    if not found:
+    drawn = [panel for panel in (_panel(p, groups) for p in panels(runs)) if any(panel[2].values())]
+    if not drawn:
         raise ValueError(f"{', '.join(groups)}: none of verl's metrics to draw is in the logs")
-    columns = min(3, len(found))
-    rows = -(-len(found) // columns)
-    with _figure((3.4 * columns, 2.5 * rows + 0.4), rows, columns, path) as (figure, axes):
-        for axis, (title, unit, curves) in zip(axes.flat, found, strict=False):
+    columns = min(3, len(drawn))
+    rows = -(-len(drawn) // columns)
+    with figure(path, (3.4 * columns, 2.5 * rows + 0.4), rows, columns) as (drawing, axes):
+        for axis, (title, unit, curves) in zip(axes.flat, drawn, strict=False):
             axis.set(title=title, ylabel=unit, xlabel="training step")
-            for place, (name, several) in enumerate(curves.items()):
-                _curves(axis, several, name, place)
-        for axis in axes.flat[len(found) :]:
+            for place, (name, series) in enumerate(curves.items()):
+                _curves(axis, series, name, place)
+        for axis in axes.flat[len(drawn) :]:
             axis.remove()
-        _legend(figure, axes.flat[: len(found)])
-    return [title for title, _, _ in found]
+        _legend(drawing, axes.flat[: len(drawn)])
+    return [title for title, _, _ in drawn]
 
 
-def _panel(panel: Panel, groups: Mapping[str, Sequence[Run]]) -> tuple[str, str, dict[str, list[Series]]]:
+@contextmanager
+def figure(path: Path, size: tuple[float, float], rows: int = 1, columns: int = 1) -> Iterator[tuple[Any, Any]]:
+    """A figure and its axes, (rows, columns), written whole when the block ends well; no display is needed.
+
+    Args:
+        path: the picture; .png or .pdf.
+        size: width and height in inches.
+        rows: of axes.
+        columns: of axes.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        drawing = Figure(figsize=size, layout="constrained")
+        yield drawing, drawing.subplots(rows, columns, squeeze=False)
+    with atomic_path(path) as temporary:
+        drawing.savefig(temporary, dpi=200)
+
+
+def _panel(panel: Panel, groups: Mapping[str, Sequence[TrainingRun]]) -> tuple[str, str, dict[str, list[Series]]]:
     """A panel's curves by name; an empty list where a name's runs have none, so that names keep their colours."""
     title, unit, curve = panel
     return title, unit, {name: [s for run in g if (s := curve(run)) is not None] for name, g in groups.items()}
@@ -110,10 +131,10 @@ def draw_tasks(rows: Sequence[TableRow], path: Path, unit: str = "score, %") -> 
     columns = columns_of(rows)
     labels = ["average", *[SHORT[c] for c in columns]]
     width = 0.82 / len(rows)
-    with _figure((1.0 * len(labels) + 1.6, 3.2), 1, 1, path) as (figure, axes):
+    with figure(path, (1.0 * len(labels) + 1.6, 3.2)) as (drawing, axes):
         axis = axes.flat[0]
         for place, row in enumerate(rows):
-            cells = [row.overall, *[row.tasks.get(c, Cell(None)) for c in columns]]
+            cells = [row.overall, *[row.task(c) for c in columns]]
             at = np.arange(len(labels)) + (place - (len(rows) - 1) / 2) * width
             _bars(axis, at, cells, width, row.name, place)
         axis.set(ylabel=unit)
@@ -121,7 +142,7 @@ def draw_tasks(rows: Sequence[TableRow], path: Path, unit: str = "score, %") -> 
         axis.grid(visible=False, axis="x")
         axis.axvline(0.5, color="0.7", linewidth=0.8)
         axis.axhline(0, color="0.25", linewidth=0.8)
-        _legend(figure, axes.flat)
+        _legend(drawing, axes.flat)
 
 
 def _bars(axis: Any, at: Any, cells: Sequence[Cell], width: float, name: str, place: int) -> None:
@@ -142,16 +163,17 @@ def _bars(axis: Any, at: Any, cells: Sequence[Cell], width: float, name: str, pl
     )
 
 
-def _curves(axis: Any, several: Sequence[Series], name: str, place: int) -> None:
+def _curves(axis: Any, runs: Sequence[Series], name: str, place: int) -> None:
     """One curve; of several runs, each faint and their mean."""
-    if len(several) > 1:
-        for series in several:
+    if len(runs) > 1:
+        for series in runs:
             axis.plot(series.steps, _smooth(series), color=COLOURS[place % 7], alpha=0.35, linewidth=0.8)
-        _curve(axis, mean_series(several), f"{name}, mean of {len(several)} runs", place)
-    elif several:
-        if len(several[0].steps) >= SMOOTHED_FROM:
-            axis.plot(several[0].steps, several[0].values, color=COLOURS[place % 7], alpha=0.25, linewidth=0.8)
-        _curve(axis, several[0], name, place)
+        _curve(axis, mean_series(runs), f"{name}, mean of {len(runs)} runs", place)
+    elif runs:
+        (series,) = runs
+        if len(series.steps) >= SMOOTHED_FROM:
+            axis.plot(series.steps, series.values, color=COLOURS[place % 7], alpha=0.25, linewidth=0.8)
+        _curve(axis, series, name, place)
 
 
 def _curve(axis: Any, series: Series, name: str, place: int) -> None:
@@ -166,7 +188,15 @@ def _smooth(series: Series) -> Any:
 
 
 def running_mean(values: Any, window: int) -> Any:
-    """(N,) centred means over `window` points, over fewer at the ends."""
+    """Centred means, over fewer points at the ends.
+
+    Args:
+        values: (N,) what is smoothed.
+        window: points a mean.
+
+    Returns:
+        (N,) means.
+    """
     ones = np.ones(window)
     return np.convolve(values, ones, "same") / np.convolve(np.ones(len(values)), ones, "same")
 
@@ -175,31 +205,9 @@ def _percent(series: Series | None) -> Series | None:
     return None if series is None else Series(series.steps, 100 * series.values)
 
 
-def _legend(figure: Any, axes: Any) -> None:
+def _legend(drawing: Any, axes: Any) -> None:
     """One legend for all panels, above them."""
     handles = {label: h for axis in axes for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(
+    drawing.legend(
         list(handles.values()), list(handles), loc="outside upper center", ncols=min(4, len(handles)), frameon=False
     )
-
-
-class _figure:  # noqa: N801
-    """A figure that is written whole when the block ends well; no display is needed."""
-
-    def __init__(self, size: tuple[float, float], rows: int, columns: int, path: Path) -> None:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-
-        self._context, self._path = rc_context(STYLE), path
-        self._context.__enter__()
-        self._figure = Figure(figsize=size, layout="constrained")
-        self._axes = self._figure.subplots(rows, columns, squeeze=False)
-
-    def __enter__(self) -> tuple[Any, Any]:
-        return self._figure, self._axes
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._context.__exit__(None, None, None)
-        if kind is None:
-            with atomic_path(self._path) as temporary:
-                self._figure.savefig(temporary, dpi=200)

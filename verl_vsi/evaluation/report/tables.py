@@ -1,18 +1,22 @@
-"""Results as tables: one row a result, the eight tasks in the benchmark's order. `export` writes them."""
+"""Rows of tables: results, means over runs, differences; the tasks stand in the benchmark's order.
+
+`table_formats` writes them for the terminal and as Markdown, LaTeX and CSV.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from verl_vsi.evaluation.score.result import Result
 from verl_vsi.evaluation.score.scores import Estimate, Scores
-from verl_vsi.evaluation.score.task_columns import COLUMNS, SHORT
+from verl_vsi.evaluation.score.seeds import PairedDifference, Spread, Spreads
+from verl_vsi.evaluation.task_columns import COLUMNS
 
 MISSING = "–"
+NORMAL_95 = 1.96
+"""Standard errors on either side that hold 95 % of a normal distribution."""
+ERROR_MEANING = "± one standard error over runs and questions together"
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,22 @@ class Cell:
         return f"{mean} [{self.low:.1f}, {self.high:.1f}]"
 
 
+def estimate_cell(estimate: Estimate) -> Cell:
+    """An estimate in per cent."""
+    return Cell(100 * estimate.mean, 100 * estimate.low, 100 * estimate.high)
+
+
+def spread_cell(spread: Spread, *, signed: bool = False) -> Cell:
+    """A number of several runs in per cent, with its standard error.
+
+    Args:
+        spread: of the runs.
+        signed: whether it is a difference.
+    """
+    mean, error = 100 * spread.mean, 100 * spread.error
+    return Cell(mean, mean - NORMAL_95 * error, mean + NORMAL_95 * error, error, signed)
+
+
 @dataclass(frozen=True)
 class TableRow:
     """A line of a table.
@@ -52,7 +72,7 @@ class TableRow:
     Args:
         name: what it is.
         overall: the average.
-        tasks: by `taskset.COLUMNS` names.
+        tasks: by `task_columns.COLUMNS` names.
         notes: labels or cautions that belong to it.
     """
 
@@ -61,58 +81,64 @@ class TableRow:
     tasks: Mapping[str, Cell] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-
-def cell(estimate: Estimate) -> Cell:
-    """An estimate in per cent."""
-    return Cell(100 * estimate.mean, 100 * estimate.low, 100 * estimate.high)
+    def task(self, column: str) -> Cell:
+        """A task's cell; a dash where the row has none."""
+        return self.tasks.get(column, Cell(None))
 
 
 def scores_row(name: str, scores: Scores, notes: Sequence[str] = ()) -> TableRow:
-    """Scores as a line."""
-    return TableRow(name, cell(scores.overall), {task: cell(e) for task, e in scores.tasks.items()}, tuple(notes))
+    """Scores as a line.
+
+    Args:
+        name: what they are of.
+        scores: one measure.
+        notes: what belongs to them.
+    """
+    tasks = {task: estimate_cell(estimate) for task, estimate in scores.tasks.items()}
+    return TableRow(name, estimate_cell(scores.overall), tasks, tuple(notes))
 
 
-def result_row(result: Result) -> TableRow:
-    """A result as a line: name and condition."""
-    condition = result.labels["condition"]
-    return scores_row(result.name + ("" if condition == "normal" else f", {condition}"), result.scores["score"])
+def result_row(result: Result, notes: Sequence[str] = ()) -> TableRow:
+    """A result as a line.
+
+    Args:
+        result: its title names the line.
+        notes: what belongs to it.
+    """
+    return scores_row(result.title, result.scores["score"], notes)
 
 
-def terminal_table(rows: Sequence[TableRow], title: str) -> Table:
-    """For the terminal: averages with their intervals, and the tasks."""
-    columns = columns_of(rows)
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("", min_width=16, overflow="fold")
-    for head in ("average", *[SHORT[c].replace(".", ".\n", 1) for c in columns]):
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in rows:
-        tasks = [row.tasks.get(c, Cell(None)).text(False).replace(" ±", "\n±") for c in columns]
-        table.add_row(row.name, row.overall.text().replace(" [", "\n[").replace(" ±", "\n±"), *tasks)
-    return table
+def spreads_row(name: str, spreads: Spreads, *, signed: bool = False, notes: Sequence[str] = ()) -> TableRow:
+    """A measure of several runs as a line.
+
+    Args:
+        name: what it is of.
+        spreads: over the runs.
+        signed: whether it is a difference.
+        notes: what belongs to it.
+    """
+    tasks = {task: spread_cell(spread, signed=signed) for task, spread in spreads.tasks.items()}
+    return TableRow(name, spread_cell(spreads.overall, signed=signed), tasks, tuple(notes))
 
 
-def result_table(results: Sequence[Result]) -> Table:
-    """Results for the terminal, with what the questions give without a model."""
-    rows = [result_row(result) for result in results]
-    rows += [scores_row(name.replace("_", " "), scores) for name, scores in results[-1].baselines.items()]
-    return terminal_table(rows, ", ".join(sorted({str(r.labels["averaging"]) for r in results})))
+def difference_row(difference: PairedDifference, measure: str) -> TableRow:
+    """A paired difference as a line; the note gives each run's, and how many standard errors the mean is.
 
-
-def rates_line(result: Result) -> str:
-    """The paper's reward, and the rates that tell whether to trust the scores."""
-    rates = ", ".join(f"{name} {100 * rate:.1f}%" for name, rate in result.rates.items())
-    return f"paper's accuracy reward {result.scores['reward'].overall.mean:.3f}; {rates}"
-
-
-def usage_line(result: Result) -> str:
-    """What happened on the wire: requests, failed ones by cause, tokens, and what they cost."""
-    usage = result.usage
-    errors = ", ".join(f"{cause} {count} times" for cause, count in usage["errors in this start"].items())
-    said = f"{usage['tries']} requests" + (f" (failed in this start: {errors})" if errors else "")
-    said += f", {usage['prompt_tokens']} prompt and {usage['completion_tokens']} new tokens"
-    return said + (f", {usage['usd']:.4f} USD" if usage["usd"] else "")
+    Args:
+        difference: of two entries.
+        measure: of `scores.MEASURES`.
+    """
+    spreads = difference.measures[measure]
+    runs = ", ".join(f"{100 * value:+.1f}" for value in spreads.overall.values)
+    errors = f", {spreads.overall.mean / spreads.overall.error:+.1f} standard errors" if spreads.overall.error else ""
+    return spreads_row(difference.name, spreads, signed=True, notes=(f"average{errors}; by run {runs}",))
 
 
 def columns_of(rows: Sequence[TableRow]) -> list[str]:
     """The tasks that some row has, in the benchmark's order."""
     return [c for c in COLUMNS if any(c in row.tasks for row in rows)]
+
+
+def row_notes(rows: Sequence[TableRow]) -> list[str]:
+    """``row: note``, each once, in order."""
+    return list(dict.fromkeys(f"{row.name.strip()}: {note}" for row in rows for note in row.notes))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from verl_vsi.evaluation.score import task_columns
-from verl_vsi.evaluation.score.scores import Array, merge
+from verl_vsi.evaluation.score.scores import Array, merge_directions
+from verl_vsi.evaluation.task_columns import VSIBENCH
 
 METRICS = "metrics"
 """Folder in a run's folder that holds one file a start."""
@@ -40,7 +40,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """All curves of one training run.
 
     Args:
@@ -77,26 +77,27 @@ def held_out_tasks(data: Mapping[str, float]) -> dict[str, float]:
     """The validation scores of one step, a task of the benchmark's table each, 0 to 1.
 
     verl reports ``val-core/<data source>/acc/mean@n`` and no average of them. Data sources that hold the same task are
-    averaged first, then directions are merged, as in `scores.merge`.
+    averaged first, then directions are merged, as in `scores.merge_directions`.
     """
-    found: dict[str, list[float]] = defaultdict(list)
+    by_task: dict[str, list[float]] = defaultdict(list)
     for metric, value in data.items():
         match = _HELD_OUT.fullmatch(metric)
         task = match["source"].rpartition("/")[2] if match else ""
-        if task in task_columns.VSIBENCH.types:  # pyright: ignore[reportOperatorIssue]
-            found[task].append(value)
-    merged = merge({task: np.asarray(sum(values) / len(values)) for task, values in found.items()})
+        if task in (VSIBENCH.types or ()):
+            by_task[task].append(value)
+    merged = merge_directions({task: np.asarray(sum(values) / len(values)) for task, values in by_task.items()})
     return {task: float(value) for task, value in merged.items()}
 
 
-def mean_series(several: Sequence[Series]) -> Series:
+def mean_series(curves: Sequence[Series]) -> Series:
     """The mean of some runs' curves, at the steps that all of them have."""
-    steps = sorted(set.intersection(*({*series.steps.tolist()} for series in several)))
-    values = [[dict(zip(s.steps.tolist(), s.values.tolist(), strict=True))[step] for s in several] for step in steps]
+    by_step = [dict(zip(s.steps.tolist(), s.values.tolist(), strict=True)) for s in curves]
+    steps = sorted(set.intersection(*map(set, by_step)))
+    values = [[curve[step] for curve in by_step] for step in steps]
     return Series(np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64).mean(axis=1))
 
 
-def read_run(path: str | Path, name: str = "") -> Run:
+def read_run(path: str | Path, name: str = "") -> TrainingRun:
     """A run's curves.
 
     Args:
@@ -118,7 +119,7 @@ def read_run(path: str | Path, name: str = "") -> Run:
             "holds events.out.tfevents*; set trainer.logger=[console,file] for the former"
         )
     log, starts = join(logs)
-    return Run(name or (path.name if path.is_dir() else path.stem), log, starts)
+    return TrainingRun(name or (path.name if path.is_dir() else path.stem), log, starts)
 
 
 def join(logs: Sequence[Log]) -> tuple[Log, tuple[int, ...]]:
@@ -133,8 +134,8 @@ def join(logs: Sequence[Log]) -> tuple[Log, tuple[int, ...]]:
     joined: Log = {}
     for log in logs:
         first = min(log)
-        kept = {step: data for step, data in joined.items() if step <= first}
-        joined = {step: {**kept.get(step, {}), **log.get(step, {})} for step in sorted({*kept, *log})}
+        earlier = {step: data for step, data in joined.items() if step <= first}
+        joined = {step: {**earlier.get(step, {}), **log.get(step, {})} for step in sorted({*earlier, *log})}
     return joined, tuple(min(log) for log in logs[1:])
 
 

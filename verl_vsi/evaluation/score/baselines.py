@@ -10,9 +10,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from verl_vsi.evaluation.ask.items import Item
+from verl_vsi.evaluation.items import Item
 from verl_vsi.evaluation.score.scores import Scores, summarise
-from verl_vsi.evaluation.score.task_columns import TaskSet
+from verl_vsi.evaluation.task_columns import TaskSet
 from verl_vsi.rewards.metrics import exact_match, mean_relative_accuracy, min_relative
 
 MEANING = {
@@ -24,37 +24,42 @@ MEANING = {
 CANDIDATES = 400
 """Most constants tried a task; more distinct answers are thinned evenly."""
 
-_LISTED = re.compile(r"\(([^()]*,[^()]*)\)")
+_BRACKETS = re.compile(r"\(([^()]*,[^()]*)\)")
 
 
 def baselines(
-    items: Sequence[Item], wanted: TaskSet, *, source: Sequence[Item] | None = None, seed: int = 0
+    items: Sequence[Item], task_set: TaskSet, *, source: Sequence[Item] | None = None, seed: int = 0
 ) -> dict[str, dict[str, Scores]]:
     """Score and reward of each row of `MEANING` on `items`.
 
     Args:
         items: the questions.
-        wanted: the tasks of the average.
+        task_set: the tasks of the average.
         source: training questions to count answers in; None: `items` themselves.
         seed: of the bootstrap.
 
     Returns:
         name -> {"score", "reward"}, in 0 to 1.
     """
-    groups, known = _by_task(items), _by_task(source or items)
+    groups, counted = _by_task(items), _by_task(source or items)
     result = {}
     for name, rule in _RULES.items():
-        rows = [row for task, group in groups.items() for row in rule(group, known.get(task, group))]
+        rows = [row for task, group in groups.items() for row in rule(group, counted.get(task, group))]
         tasks = [item.task for group in groups.values() for item in group]
         result[name] = {
-            "score": summarise(tasks, [score for score, _ in rows], wanted, seed=seed),
-            "reward": summarise(tasks, [reward for _, reward in rows], wanted, seed=seed),
+            "score": summarise(tasks, [score for score, _ in rows], task_set, seed=seed),
+            "reward": summarise(tasks, [reward for _, reward in rows], task_set, seed=seed),
         }
     return result
 
 
 def value(item: Item, answer: str) -> tuple[float, float]:
-    """(score, accuracy reward) of giving `answer`."""
+    """(score, accuracy reward) of giving an answer, both 0 to 1.
+
+    Args:
+        item: the question.
+        answer: as text; a number as Python reads it.
+    """
     if item.kind == "number":
         number, truth = float(answer), float(item.truth)
         return mean_relative_accuracy(number, truth), min_relative(number, truth)
@@ -68,8 +73,8 @@ def choices(item: Item) -> list[str]:
         return [option.split(".", 1)[0] for option in item.options]
     if item.kind == "number":
         return []
-    listed = _LISTED.search(item.question)
-    names = [name.strip() for name in listed[1].split(",")] if listed else []
+    brackets = _BRACKETS.search(item.question)
+    names = [name.strip() for name in brackets[1].split(",")] if brackets else []
     if item.truth in names:
         return names
     return ["left", "right"] if item.truth in ("left", "right") else []
@@ -83,10 +88,11 @@ def _by_task(items: Sequence[Item]) -> dict[str, list[Item]]:
 
 
 Rows = list[tuple[float, float]]
+"""(score, accuracy reward) of each question."""
 
 
-def _chance(group: Sequence[Item], known: Sequence[Item]) -> Rows:
-    shares = Counter(item.truth for item in known)
+def _chance(group: Sequence[Item], counted: Sequence[Item]) -> Rows:
+    shares = Counter(item.truth for item in counted)
     return [_mean(item, Counter(choices(item)) or shares) for item in group]
 
 
@@ -96,28 +102,28 @@ def _mean(item: Item, shares: Mapping[str, int]) -> tuple[float, float]:
     return sum(n * v[0] for n, v in values) / total, sum(n * v[1] for n, v in values) / total
 
 
-def _frequency(group: Sequence[Item], known: Sequence[Item]) -> Rows:
-    answer = Counter(item.truth for item in known).most_common(1)[0][0]
+def _frequency(group: Sequence[Item], counted: Sequence[Item]) -> Rows:
+    answer = Counter(item.truth for item in counted).most_common(1)[0][0]
     return [value(item, answer) for item in group]
 
 
-def _best_constant(group: Sequence[Item], known: Sequence[Item]) -> Rows:
-    best = max(_constants(known), key=lambda answer: sum(_constant_value(item, answer)[0] for item in known))
+def _best_constant(group: Sequence[Item], counted: Sequence[Item]) -> Rows:
+    best = max(_constants(counted), key=lambda answer: sum(_constant_value(item, answer)[0] for item in counted))
     return [_constant_value(item, best) for item in group]
 
 
-def _constants(known: Sequence[Item]) -> list[str | int]:
+def _constants(counted: Sequence[Item]) -> list[str | int]:
     """Distinct answers, and places among the options for words that a question names."""
-    answers = sorted({item.truth for item in known})
-    places = range(max((len(choices(item)) for item in known if item.kind == "word"), default=0))
+    answers = sorted({item.truth for item in counted})
+    places = range(max((len(choices(item)) for item in counted if item.kind == "word"), default=0))
     return [*answers[:: len(answers) // CANDIDATES + 1], *places]
 
 
 def _constant_value(item: Item, answer: str | int) -> tuple[float, float]:
     if isinstance(answer, str):
         return value(item, answer)
-    named = choices(item)
-    return value(item, named[answer]) if answer < len(named) else (0.0, 0.0)
+    names = choices(item)
+    return value(item, names[answer]) if answer < len(names) else (0.0, 0.0)
 
 
 _RULES: Mapping[str, Callable[[Sequence[Item], Sequence[Item]], Rows]] = {

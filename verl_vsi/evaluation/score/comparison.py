@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from verl_vsi.config.access import flatten
+from verl_vsi.evaluation.labels import Labels
+from verl_vsi.evaluation.score.grade import Answer
 from verl_vsi.evaluation.score.result import Result
-from verl_vsi.evaluation.score.scores import Scores, paired
-from verl_vsi.evaluation.score.task_columns import PRESENT, TaskSet
+from verl_vsi.evaluation.score.scores import MEASURES, Scores, paired
+from verl_vsi.evaluation.task_columns import PRESENT, TaskSet
 
-SAID_APART = ("name", "averaging")
+FOLLOWING = ("name", "averaging")
 """Labels that follow from others."""
 
 
@@ -20,8 +24,8 @@ class Comparison:
 
     Args:
         labels: label -> (A's, B's), where they differ; nested ones by ``data.sha256``.
-        differences: "score", "reward": B minus A over the questions that both have, 0 to 1.
-        wanted: the average's tasks.
+        differences: by `scores.MEASURES`: B minus A over the questions that both have, 0 to 1.
+        task_set: the average's tasks.
         both: questions that both have.
         only_a: questions that only A has.
         only_b: questions that only B has.
@@ -31,7 +35,7 @@ class Comparison:
 
     labels: Mapping[str, tuple[Any, Any]]
     differences: Mapping[str, Scores]
-    wanted: TaskSet
+    task_set: TaskSet
     both: int
     only_a: int
     only_b: int
@@ -42,59 +46,63 @@ class Comparison:
 def compare(a: Result, b: Result) -> Comparison:
     """Pair two results by question.
 
+    Args:
+        a: what is compared with.
+        b: what is compared.
+
     Raises:
         ValueError: they have no question in common.
     """
-    first, second = _by_question(a), _by_question(b)
-    common = [key for key in first if key in second]
-    if not common:
-        raise ValueError("the two results have no question in common; their data: " + _data(a) + " and " + _data(b))
-    tasks = [first[key]["task"] for key in common]
-    wanted = a.wanted if a.wanted == b.wanted and _holds(tasks, a.wanted) else PRESENT
-    values = {
-        what: ([first[k][what] for k in common], [second[k][what] for k in common]) for what in ("score", "reward")
-    }
-    seed = int(a.labels.get("seed", 0))
+    answers_a, answers_b = _by_question(a), _by_question(b)
+    pairs = [(answer, answers_b[key]) for key, answer in answers_a.items() if key in answers_b]
+    if not pairs:
+        raise ValueError(f"the two results have no question in common; their data: {_data(a)} and {_data(b)}")
+    task_set = _common_task_set(a, b, {one.task for one, _ in pairs})
     return Comparison(
         labels=label_differences(a.labels, b.labels),
-        differences={what: paired(tasks, x, y, wanted, seed=seed) for what, (x, y) in values.items()},
-        wanted=wanted,
-        both=len(common),
-        only_a=len(first) - len(common),
-        only_b=len(second) - len(common),
-        better=sum(y > x for x, y in zip(*values["score"], strict=True)),
-        worse=sum(y < x for x, y in zip(*values["score"], strict=True)),
+        differences={measure: _difference(pairs, measure, task_set, a.labels.seed) for measure in MEASURES},
+        task_set=task_set,
+        both=len(pairs),
+        only_a=len(answers_a) - len(pairs),
+        only_b=len(answers_b) - len(pairs),
+        better=sum(other.score > one.score for one, other in pairs),
+        worse=sum(other.score < one.score for one, other in pairs),
     )
 
 
-def label_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Labels that differ, flattened: what a difference of scores may come from."""
-    first, second = _flat(a), _flat(b)
-    keys = [k for k in {**first, **second} if k not in SAID_APART]
-    return {k: (first.get(k), second.get(k)) for k in keys if first.get(k) != second.get(k)}
+def label_differences(a: Labels, b: Labels) -> dict[str, tuple[Any, Any]]:
+    """Labels that differ, flattened: what a difference of scores may come from.
+
+    Args:
+        a: of the one result.
+        b: of the other.
+    """
+    flat_a, flat_b = flatten(a.to_json()), flatten(b.to_json())
+    keys = [key for key in {**flat_a, **flat_b} if key not in FOLLOWING]
+    return {key: (flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)}
 
 
-def _flat(labels: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in labels.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _by_question(result: Result) -> dict[tuple[Any, ...], Mapping[str, Any]]:
-    """By scene, task, question, truth and how often that came before: the same in files ordered otherwise."""
-    keyed: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+def _by_question(result: Result) -> dict[tuple[Any, ...], Answer]:
+    """By what is asked and how often that came before: the same in files ordered otherwise."""
+    before: Counter[tuple[str, ...]] = Counter()
+    keyed: dict[tuple[Any, ...], Answer] = {}
     for answer in result.answers:
-        key, again = (answer["scene_id"], answer["task"], answer["question"], answer["truth"]), 0
-        while (*key, again) in keyed:
-            again += 1
-        keyed[(*key, again)] = answer
+        key = answer.question_key
+        keyed[(*key, before[key])] = answer
+        before[key] += 1
     return keyed
 
 
-def _holds(tasks: list[str], wanted: TaskSet) -> bool:
-    return set(wanted.types or ()) <= set(tasks)
+def _difference(pairs: list[tuple[Answer, Answer]], measure: str, task_set: TaskSet, seed: int) -> Scores:
+    first, second = ([getattr(pair[side], measure) for pair in pairs] for side in (0, 1))
+    return paired([one.task for one, _ in pairs], first, second, task_set, seed=seed)
+
+
+def _common_task_set(a: Result, b: Result, tasks: set[str]) -> TaskSet:
+    """That of both, where the common questions hold all its tasks."""
+    task_set = a.labels.task_set
+    return task_set if task_set == b.labels.task_set and set(task_set.types or ()) <= tasks else PRESENT
 
 
 def _data(result: Result) -> str:
-    return f"{result.labels['set']} ({result.labels['data'].get('sha256', '?')[:12]})"
+    return f"{result.labels.set} ({result.labels.data.get('sha256', '?')[:12]})"

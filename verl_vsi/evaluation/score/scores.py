@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verl_vsi.evaluation.score import task_columns
-from verl_vsi.evaluation.score.task_columns import TaskSet
+from verl_vsi.evaluation.task_columns import COLUMNS, TaskSet, check_tasks, column_of
 
 Array = NDArray[np.float64]
 
 DRAWS = 2000
+"""Of the bootstrap."""
 LEVEL = 0.95
+"""Of the intervals."""
+MEASURES = {"score": "score, %", "reward": "the paper's accuracy reward, of 100"}
+"""What every answer is given, 0 to 1 -> how a table calls it, in per cent."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Scores:
-    """The macro average and its tasks, by `taskset.COLUMNS` names."""
+    """The macro average and its tasks.
+
+    Args:
+        overall: the plain mean of the tasks.
+        tasks: by `task_columns.COLUMNS` names.
+    """
 
     overall: Estimate
     tasks: Mapping[str, Estimate]
@@ -51,28 +60,36 @@ class Scores:
         """As plain types."""
         return {"overall": asdict(self.overall), "tasks": {k: asdict(v) for k, v in self.tasks.items()}}
 
+    @classmethod
+    def from_json(cls, node: Mapping[str, Any]) -> Scores:
+        """Scores that `to_json` gave."""
+        return cls(Estimate(**node["overall"]), {task: Estimate(**e) for task, e in node["tasks"].items()})
+
+
+_ZERO: Array = np.zeros(())
+
 
 def summarise(
-    tasks: Sequence[str], values: Sequence[float], wanted: TaskSet, *, seed: int = 0, draws: int = DRAWS
+    tasks: Sequence[str], values: Sequence[float], task_set: TaskSet, *, seed: int = 0, draws: int = DRAWS
 ) -> Scores:
     """Average one value a question.
 
     Args:
         tasks: (N,) question types.
         values: (N,) scores; any unit.
-        wanted: the tasks that the average is taken over.
+        task_set: the tasks that the average is taken over.
         seed: of the bootstrap.
         draws: bootstrap draws.
 
     Raises:
-        MissingTaskError: a task of `wanted` has no question.
+        MissingTaskError: a task of `task_set` has no question.
     """
-    task_columns.check(tasks, wanted)
+    check_tasks(tasks, task_set)
     groups = _groups(tasks, np.asarray(values, dtype=np.float64))
     rng = np.random.default_rng(seed)
-    means = merge({task: _mean_and_draws(v, rng, draws) for task, v in groups.items()})
-    variances = merge({task: _variance(v) for task, v in groups.items()}, power=2)
-    counts = {c: sum(len(v) for task, v in groups.items() if task_columns.column_of(task) == c) for c in means}
+    means = merge_directions({task: _mean_and_draws(v, rng, draws) for task, v in groups.items()})
+    variances = merge_directions({task: _variance(v) for task, v in groups.items()}, power=2)
+    counts = {c: sum(len(v) for task, v in groups.items() if column_of(task) == c) for c in means}
     columns = {c: _estimate(means[c], variances[c], counts[c]) for c in means}
     k = len(columns)
     overall = _estimate(sum(means.values(), _ZERO) / k, sum(variances.values(), _ZERO) / k**2, sum(counts.values()))
@@ -80,39 +97,43 @@ def summarise(
 
 
 def paired(
-    tasks: Sequence[str], first: Sequence[float], second: Sequence[float], wanted: TaskSet, *, seed: int = 0
+    tasks: Sequence[str], first: Sequence[float], second: Sequence[float], task_set: TaskSet, *, seed: int = 0
 ) -> Scores:
     """`second` minus `first`, question by question: the difference of two averages and its interval.
 
     Averages are linear, so the average of the differences is the difference of the averages.
+
+    Args:
+        tasks: (N,) question types.
+        first: (N,) scores.
+        second: (N,) scores of the same questions.
+        task_set: the tasks that the average is taken over.
+        seed: of the bootstrap.
     """
-    return summarise(tasks, (np.asarray(second) - np.asarray(first)).tolist(), wanted, seed=seed)
+    return summarise(tasks, (np.asarray(second) - np.asarray(first)).tolist(), task_set, seed=seed)
 
 
-def merge(by_type: Mapping[str, Array], power: int = 1) -> dict[str, Array]:
+def merge_directions(by_type: Mapping[str, Array], power: int = 1) -> dict[str, Array]:
     """Values a question type -> values a column, in table order: direction types with equal weights.
 
     Args:
-        by_type: arrays of one shape.
+        by_type: arrays of one shape, any.
         power: 1 for means, 2 for the variances of independent means.
     """
     parts: dict[str, list[Array]] = {}
     for task, value in by_type.items():
-        parts.setdefault(task_columns.column_of(task), []).append(value)
-    return {c: sum(parts[c], _ZERO) / len(parts[c]) ** power for c in task_columns.COLUMNS if c in parts}
-
-
-_ZERO: Array = np.zeros(())
+        parts.setdefault(column_of(task), []).append(value)
+    return {c: sum(parts[c], _ZERO) / len(parts[c]) ** power for c in COLUMNS if c in parts}
 
 
 def _mean_and_draws(values: Array, rng: np.random.Generator, draws: int) -> Array:
-    """(1 + draws,) the mean, then means of as many values drawn with replacement."""
+    """(N,) values -> (1 + draws,) their mean, then means of as many values drawn with replacement."""
     drawn = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
     return np.concatenate([[values.mean()], drawn])
 
 
 def _variance(values: Array) -> Array:
-    """() of the mean; 0 where one value says nothing of it."""
+    """(N,) values -> () variance of their mean; 0 where one value says nothing of it."""
     return np.asarray(values.var(ddof=1) / len(values) if len(values) > 1 else 0.0)
 
 

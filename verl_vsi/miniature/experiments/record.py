@@ -11,7 +11,7 @@ from typing import Any
 
 from verl_vsi.data_adapters.files import atomic_path
 from verl_vsi.evaluation.report.figures import COLOURS, LINES, STYLE
-from verl_vsi.evaluation.report.training_logs import Run, Series, read_run
+from verl_vsi.evaluation.report.training_logs import Series, TrainingRun, read_run
 from verl_vsi.evaluation.score.result import versions
 from verl_vsi.miniature.demo import base_folder
 from verl_vsi.miniature.experiments.responses import read_dumps, samples, steps_of
@@ -139,7 +139,7 @@ def _run(training: Training, seconds: float) -> dict[str, Any]:
     return {**record, "curves": found}
 
 
-def curves(run: Run) -> dict[str, Curve]:
+def curves(run: TrainingRun) -> dict[str, Curve]:
     """Measure -> curve of training steps, those that the run has, and the held-out score."""
     found = {name: run.series(metric) for name, metric in MEASURES.items()} | {"held_out": run.held_out()}
     return {name: _pairs(series) for name, series in found.items() if series is not None}

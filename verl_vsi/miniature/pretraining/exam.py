@@ -14,7 +14,7 @@ from verl_vsi.data_adapters.prompts import user_text
 from verl_vsi.data_adapters.questions import Quotas, build_questions
 from verl_vsi.data_adapters.schema import Question
 from verl_vsi.evaluation.score.scores import summarise
-from verl_vsi.evaluation.score.task_columns import VSI100K
+from verl_vsi.evaluation.task_columns import VSI100K
 from verl_vsi.miniature.pretraining.prefix_packing import CLOSING
 from verl_vsi.miniature.pretraining.room_batch import RoomBatch
 from verl_vsi.miniature.pretraining.tiny_model import GRID, patches

@@ -20,8 +20,8 @@ from verl_vsi.evaluation.ask.checkpoints import (
     CheckpointError,
     as_served,
     find_shards,
-    fold_adapter,
     identity,
+    merge_adapter,
 )
 from verl_vsi.evaluation.ask.server import NAME, ServerSpec, serve
 
@@ -84,9 +84,9 @@ print(json.dumps([l[:-1].log_softmax(-1).gather(1, ids[1:, None])[:, 0].tolist()
 
 
 def python(code: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    process = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=200)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
@@ -106,17 +106,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.e2e
 def test_a_lora_checkpoint_is_served_as_trained_and_not_as_the_base(run: Path) -> None:
-    folded = as_served(str(run), fold=True, console=QUIET)
+    folded = as_served(str(run), lora="fold", console=QUIET)
     merged = run / "global_step_3" / "actor_merged"
-    said = python(LOGITS, str(run.parent), folded.model, str(merged))
-    folded_to_trainer, folded_to_base, merged_to_trainer, merged_to_base = map(float, said.split())
+    distances = python(LOGITS, str(run.parent), folded.model, str(merged))
+    folded_to_trainer, folded_to_base, merged_to_trainer, merged_to_base = map(float, distances.split())
     assert folded_to_trainer < 1e-4  # float32 arithmetic in another order
     assert folded_to_base > 0.1
     assert merged_to_base == 0.0  # why the merger alone is not enough
     assert merged_to_trainer > 0.1
     assert not folded.adapters
 
-    served = as_served(str(run), fold=False, console=QUIET)  # merged once, found again
+    served = as_served(str(run), lora="serve", console=QUIET)  # merged once, found again
     assert served.model == str(merged)
     assert served.adapters == {"lora": str(merged / ADAPTER)}
     assert (Path(folded.model) / "chat_template.jinja").exists()
@@ -124,15 +124,15 @@ def test_a_lora_checkpoint_is_served_as_trained_and_not_as_the_base(run: Path) -
 
 @pytest.mark.e2e
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("fold", [True, False], ids=["folded", "served as an adapter"])
-def test_the_servers_logits_are_the_trainers_and_not_the_bases(run: Path, tmp_path: Path, fold: bool) -> None:
+@pytest.mark.parametrize("lora", ["fold", "serve"])
+def test_the_servers_logits_are_the_trainers_and_not_the_bases(run: Path, tmp_path: Path, lora: str) -> None:
     pytest.importorskip("vllm")
     trainer, base = np.array(json.loads(python(EXPECTED, str(run.parent))))
-    served = as_served(str(run), fold=fold, console=QUIET)
+    served = as_served(str(run), lora=lora, console=QUIET)
     with serve(ServerSpec(served.model, 128, served.adapters), tmp_path / "server.log") as url:
-        said = np.array(prompt_logprobs(url, next(iter(served.adapters), NAME)))
-    assert np.abs(said - trainer).max() < 1e-3
-    assert np.abs(said - base).max() > 0.1
+        served_logprobs = np.array(prompt_logprobs(url, next(iter(served.adapters), NAME)))
+    assert np.abs(served_logprobs - trainer).max() < 1e-3
+    assert np.abs(served_logprobs - base).max() > 0.1
 
 
 def prompt_logprobs(url: str, model: str) -> list[float]:
@@ -142,8 +142,8 @@ def prompt_logprobs(url: str, model: str) -> list[float]:
         f"{url}/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
-        found = json.load(answer)["choices"][0]["prompt_logprobs"]
-    return [found[i][str(token)]["logprob"] for i, token in enumerate(range(20, 60)) if i]
+        logprobs = json.load(answer)["choices"][0]["prompt_logprobs"]
+    return [logprobs[i][str(token)]["logprob"] for i, token in enumerate(range(20, 60)) if i]
 
 
 @pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (64, 64), (65, 128)])
@@ -156,12 +156,12 @@ def test_vllm_is_given_room_for_the_adapters_rank(tmp_path: Path, rank: int, roo
 
 @pytest.mark.e2e
 def test_a_checkpoint_saved_anew_is_merged_anew(run: Path) -> None:
-    first = Path(as_served(str(run), fold=True, console=QUIET).model)
+    first = Path(as_served(str(run), lora="fold", console=QUIET).model)
     stamp = (first / "config.json").stat().st_mtime_ns
-    assert Path(as_served(str(run), fold=True, console=QUIET).model) == first
+    assert Path(as_served(str(run), lora="fold", console=QUIET).model) == first
     assert (first / "config.json").stat().st_mtime_ns == stamp
     (run / "global_step_3" / "actor" / "model_world_size_1_rank_0.pt").touch()
-    as_served(str(run), fold=True, console=QUIET)
+    as_served(str(run), lora="fold", console=QUIET)
     assert (first / "config.json").stat().st_mtime_ns > stamp
 
 
@@ -171,7 +171,7 @@ def test_a_whole_model_in_the_checkpoint_is_taken_without_unpickling(tmp_path: P
     (shards / "fsdp_config.json").write_text("{}")
     (shards / "huggingface" / "model.safetensors").write_bytes(b"x")
     (tmp_path / "latest_checkpointed_iteration.txt").write_text("5")
-    assert as_served(str(tmp_path), fold=True, console=QUIET).model == str(shards / "huggingface")
+    assert as_served(str(tmp_path), lora="fold", console=QUIET).model == str(shards / "huggingface")
 
 
 @pytest.mark.parametrize("place", ["", "actor", "model"])
@@ -202,19 +202,19 @@ def test_weights_of_another_step_are_told_apart(tmp_path: Path) -> None:
 
 def test_model_folders_and_hub_names_are_left_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    assert as_served(str(tmp_path), fold=True, console=QUIET).model == str(tmp_path)
-    assert as_served("Qwen/Qwen2-VL-2B-Instruct", fold=True, console=QUIET).model == "Qwen/Qwen2-VL-2B-Instruct"
+    assert as_served(str(tmp_path), lora="fold", console=QUIET).model == str(tmp_path)
+    assert as_served("Qwen/Qwen2-VL-2B-Instruct", lora="fold", console=QUIET).model == "Qwen/Qwen2-VL-2B-Instruct"
 
 
 def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="neither a model folder"):
-        as_served(str(tmp_path), fold=True, console=QUIET)
+        as_served(str(tmp_path), lora="fold", console=QUIET)
 
 
 @pytest.mark.parametrize("path", ["/no/such/folder", "./none", "outputs/a/b"])
 def test_a_path_that_leads_nowhere_is_not_looked_up_on_the_hub(path: str) -> None:
     with pytest.raises(CheckpointError, match="no such folder"):
-        as_served(path, fold=True, console=QUIET)
+        as_served(path, lora="fold", console=QUIET)
 
 
 def test_an_adapter_of_unknown_scale_is_refused(tmp_path: Path) -> None:
@@ -222,4 +222,4 @@ def test_an_adapter_of_unknown_scale_is_refused(tmp_path: Path) -> None:
     (tmp_path / ADAPTER).mkdir()
     (tmp_path / ADAPTER / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 0}))
     with pytest.raises(CheckpointError, match="lora_alpha is 0"):
-        fold_adapter(tmp_path, QUIET)
+        merge_adapter(tmp_path, QUIET)

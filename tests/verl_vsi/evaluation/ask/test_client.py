@@ -10,7 +10,7 @@ import pytest
 
 from verl_vsi.evaluation.ask.client import IN_A_ROW, Client, Query
 from verl_vsi.evaluation.ask.endpoint import BudgetError, Endpoint, EndpointError
-from verl_vsi.evaluation.ask.journal import Reply
+from verl_vsi.evaluation.items import Reply
 
 
 def query(index: int) -> Query:
@@ -30,7 +30,7 @@ def ask(base_url: str, indices: Sequence[int], **settings: Any) -> tuple[dict[in
 
 
 def test_slow_failing_garbling_refusing_and_limiting_loses_no_question(
-    endpoint: Callable[..., Any], completion: Callable[..., str]
+    start_endpoint: Callable[..., Any], completion: Callable[..., str]
 ) -> None:
     """Each kind of trouble by the question's number; the totals say what happened."""
 
@@ -57,7 +57,7 @@ def test_slow_failing_garbling_refusing_and_limiting_loses_no_question(
             return 0, {}, ""
         return good
 
-    replies, client = ask(endpoint(answer).base_url, range(100), concurrency=8)
+    replies, client = ask(start_endpoint(answer).base_url, range(100), concurrency=8)
     assert set(replies) == set(range(100))
     assert Counter(r.status for r in replies.values()) == {"ok": 70, "refused": 10, "failed": 20}
     assert all(replies[i].text == "4" for i in range(100) if i % 10 < 6)
@@ -71,50 +71,52 @@ def test_slow_failing_garbling_refusing_and_limiting_loses_no_question(
 
 
 def test_a_request_that_never_ends_is_given_up_and_said(
-    endpoint: Callable[..., Any], completion: Callable[..., str]
+    start_endpoint: Callable[..., Any], completion: Callable[..., str]
 ) -> None:
     def answer(request: dict[str, Any], before: int) -> tuple[int, dict[str, str], str]:
         time.sleep(6 if number(request) == 0 else 0)
         return 200, {}, completion("4")
 
-    replies, client = ask(endpoint(answer).base_url, range(3), timeout=2.0, retries=0)
+    replies, client = ask(start_endpoint(answer).base_url, range(3), timeout=2.0, retries=0)
     assert [replies[i].status for i in range(3)] == ["failed", "ok", "ok"]
     assert client.totals.errors == {"timeout": 1}
 
 
 def test_no_more_requests_run_at_once_than_was_said(
-    endpoint: Callable[..., Any], completion: Callable[..., str]
+    start_endpoint: Callable[..., Any], completion: Callable[..., str]
 ) -> None:
     def answer(request: dict[str, Any], before: int) -> tuple[int, dict[str, str], str]:
         time.sleep(0.01)
         return 200, {}, completion("4")
 
-    one = endpoint(answer)
-    ask(one.base_url, range(60), concurrency=3)
-    assert one.most_at_once <= 3
+    endpoint = start_endpoint(answer)
+    ask(endpoint.base_url, range(60), concurrency=3)
+    assert endpoint.most_at_once <= 3
 
 
-@pytest.mark.parametrize(("status", "says"), [(401, "--key-env"), (403, "denied"), (404, "--model")])
+@pytest.mark.parametrize(("status", "message"), [(401, "--key-env"), (403, "denied"), (404, "--model")])
 def test_an_endpoint_that_refuses_us_stops_the_run_at_once(
-    endpoint: Callable[..., Any], status: int, says: str
+    start_endpoint: Callable[..., Any], status: int, message: str
 ) -> None:
-    one = endpoint(lambda request, before: (status, {}, '{"error": {"message": "no"}}'))
-    with pytest.raises(EndpointError, match=says):
-        ask(one.base_url, range(50), concurrency=2)
-    assert len(one.requests) <= 4
+    endpoint = start_endpoint(lambda request, before: (status, {}, '{"error": {"message": "no"}}'))
+    with pytest.raises(EndpointError, match=message):
+        ask(endpoint.base_url, range(50), concurrency=2)
+    assert len(endpoint.requests) <= 4
 
 
-def test_a_dead_endpoint_is_no_wrong_answer(endpoint: Callable[..., Any]) -> None:
-    one = endpoint(lambda request, before: (500, {}, "dead"))
+def test_a_dead_endpoint_is_no_wrong_answer(start_endpoint: Callable[..., Any]) -> None:
+    endpoint = start_endpoint(lambda request, before: (500, {}, "dead"))
     with pytest.raises(EndpointError, match=f"{IN_A_ROW} questions in a row"):
-        ask(one.base_url, range(100), concurrency=4, retries=1)
+        ask(endpoint.base_url, range(100), concurrency=4, retries=1)
 
 
 def test_the_cap_stops_before_it_is_exceeded_and_keeps_what_came(
-    endpoint: Callable[..., Any], completion: Callable[..., str]
+    start_endpoint: Callable[..., Any], completion: Callable[..., str]
 ) -> None:
-    one = endpoint(lambda request, before: (200, {}, completion("4")))  # 1000 prompt tokens: .001 USD a question
-    client = Client(Endpoint(one.base_url, "m", concurrency=8, price_in=1.0, max_cost=0.0205))
+    endpoint = start_endpoint(
+        lambda request, before: (200, {}, completion("4"))
+    )  # 1000 prompt tokens: .001 USD a question
+    client = Client(Endpoint(endpoint.base_url, "m", concurrency=8, price_in=1.0, max_cost=0.0205))
     replies: list[Reply] = []
     with pytest.raises(BudgetError, match="Raise --max-cost"):
         asyncio.run(client.ask_all([query(i) for i in range(100)], replies.append))
@@ -128,13 +130,13 @@ def test_a_cap_without_prices_is_refused() -> None:
 
 
 def test_what_can_not_be_built_is_recorded_as_failed(
-    endpoint: Callable[..., Any], completion: Callable[..., str]
+    start_endpoint: Callable[..., Any], completion: Callable[..., str]
 ) -> None:
     def broken() -> dict[str, Any]:
         raise OSError("video 'a.mp4' is cut short")
 
-    one = endpoint(lambda request, before: (200, {}, completion("4")))
+    endpoint = start_endpoint(lambda request, before: (200, {}, completion("4")))
     replies: list[Reply] = []
-    asyncio.run(Client(Endpoint(one.base_url, "m")).ask_all([Query(0, broken), query(1)], replies.append))
+    asyncio.run(Client(Endpoint(endpoint.base_url, "m")).ask_all([Query(0, broken), query(1)], replies.append))
     assert {r.index: r.status for r in replies} == {0: "failed", 1: "ok"}
     assert "cut short" in {r.index: r.error for r in replies}[0]

@@ -75,9 +75,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: str) -> str:
-    done = subprocess.run([*CLI, *words], capture_output=True, text=True, timeout=900, env=os.environ | WIDE)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+    process = subprocess.run([*CLI, *words], capture_output=True, text=True, timeout=900, env=os.environ | WIDE)
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    return process.stdout
 
 
 def words(bench: Path, out: Path, *more: str) -> list[str]:
@@ -86,8 +86,8 @@ def words(bench: Path, out: Path, *more: str) -> list[str]:
 
 
 def table(bench: Path, out: Path, models: Mapping[str, Path], *more: str) -> list[str]:
-    given = [word for name, path in models.items() for word in ("--given", f"{name}={path}")]
-    return words(bench, out, "--table", "2", *given, *more)
+    models_words = [word for name, path in models.items() for word in ("--given", f"{name}={path}")]
+    return words(bench, out, "--table", "2", *models_words, *more)
 
 
 def result(path: Path) -> dict[str, Any]:
@@ -109,15 +109,15 @@ def test_tables_killed_in_the_middle_leave_no_server_and_go_on_to_the_result_of_
     process.wait()
     assert server
     wait_for(lambda: not any(alive(pid) for pid in server), 120)
-    before, done = lines(journal), cut / "2B_base_vanilla" / "normal.json"
-    assert done.exists()
+    before, base_result = lines(journal), cut / "2B_base_vanilla" / "normal.json"
+    assert base_result.exists()
     assert not journal.with_name("normal.json").exists()
     base_started = (cut / "server_0.log").stat().st_mtime_ns
 
-    said = run(*table(bench, cut, models))
+    output = run(*table(bench, cut, models))
     assert (cut / "server_0.log").stat().st_mtime_ns == base_started, "the base's row was to be reused"
-    assert "row 2B DPO vanilla is missing: no model is given for it (--given dpo=...)" in said
-    assert "row 2B vsGRPO-T think is missing" in said
+    assert "row 2B DPO vanilla is missing: no model is given for it (--given dpo=...)" in output
+    assert "row 2B vsGRPO-T think is missing" in output
     run(*table(bench, whole, models))
     assert before < lines(journal)
     for row, model in zip(ROWS, models.values(), strict=True):
@@ -125,7 +125,7 @@ def test_tables_killed_in_the_middle_leave_no_server_and_go_on_to_the_result_of_
         for part in ("answers", "scores", "labels", "rates"):
             assert resumed[part] == unbroken[part], (row, part)
         assert resumed["rates"]["failed"] == 0.0
-        served = as_served(str(model), fold=True, console=Console()).model
+        served = as_served(str(model), lora="fold", console=Console()).model
         same_as_transformers(bench, served, unbroken["answers"][:20])
     responses = [[a["response"] for a in result(whole / row / "normal.json")["answers"]] for row in ROWS]
     assert responses[0] != responses[1]  # trained weights were served
@@ -148,11 +148,11 @@ def same_as_transformers(bench: Path, folder: str, answers: list[dict[str, Any]]
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     from verl_vsi.data_adapters.frames import FrameStore
-    from verl_vsi.evaluation.ask.items import read_set
-    from verl_vsi.evaluation.ask.protocol import protocol
+    from verl_vsi.evaluation.items import read_set
+    from verl_vsi.evaluation.protocol import make_protocol
 
-    how = protocol("paper", frames={"nframes": 4, "min_pixels": 12544, "max_pixels": 12544})
-    store = FrameStore(bench / "frames", how.frames, data_root=bench)
+    protocol = make_protocol("paper", frames={"nframes": 4, "min_pixels": 12544, "max_pixels": 12544})
+    store = FrameStore(bench / "frames", protocol.frames, data_root=bench)
     processor: Any = AutoProcessor.from_pretrained(folder)
     # as the server reads it: verl writes float32 weights beside a config that says bfloat16
     model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32")
@@ -160,14 +160,14 @@ def same_as_transformers(bench: Path, folder: str, answers: list[dict[str, Any]]
     same = []
     for answer in answers:
         item = items[answer["index"]]
-        content = [{"type": "video"}, {"type": "text", "text": how.text(item)}]
+        content = [{"type": "video"}, {"type": "text", "text": protocol.text(item)}]
         text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         frames = np.array(store.frames(bench / str(item.video)).array)
         inputs = processor(text=[text], videos=[frames], do_sample_frames=False, return_tensors="pt")
         with torch.inference_mode():
-            made = model.generate(**inputs, max_new_tokens=how.max_tokens, do_sample=False)
-        said = processor.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
-        same.append(said == answer["response"])
+            tokens = model.generate(**inputs, max_new_tokens=protocol.max_tokens, do_sample=False)
+        response = processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
+        same.append(response == answer["response"])
     assert np.mean(same) >= 0.95, same  # a tie may fall either way
 
 
@@ -177,8 +177,8 @@ def lines(path: Path) -> int:
 
 def children(pid: int) -> list[int]:
     """All descendants."""
-    found = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return found + [g for c in found for g in children(c)]
+    direct = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return direct + [g for c in direct for g in children(c)]
 
 
 def alive(pid: int) -> bool:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from verl_vsi.evaluation.ask.journal import Journal, JournalError, Reply
+from verl_vsi.evaluation.ask.journal import Journal, JournalError
+from verl_vsi.evaluation.items import Reply
+from verl_vsi.evaluation.score.result import read_result
 
 HEAD = {"model": "m", "frames": 4}
 
@@ -64,6 +68,21 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="not a journal"), Journal(path, HEAD):
         pass
     assert path.read_text() == "my notes\nmore\n"
+
+
+def test_a_journal_of_the_first_format_goes_on(tmp_path: Path) -> None:
+    """Its head has keys with spaces."""
+    folder = Path(__file__).parents[1] / "format_1"
+    path = Path(shutil.copy(folder / "normal.journal.jsonl", tmp_path))
+    labels = read_result(folder / "normal.json").labels
+    with Journal(path, labels.journal_head()) as journal:
+        assert journal.replies[0].text == "<think>four</think><answer>4</answer>"
+    other = replace(labels, sent_as="PNG images")
+    with (
+        pytest.raises(JournalError, match="sent_as: 'a video of PNG frames' there"),
+        Journal(path, other.journal_head()),
+    ):
+        pass
 
 
 HOLD = """

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,21 +10,22 @@ import pytest
 from rich.console import Console
 
 from verl_vsi.evaluation.ask.endpoint import Endpoint, EndpointError
-from verl_vsi.evaluation.ask.items import Condition, read_set
+from verl_vsi.evaluation.ask.evaluation import Evaluation, Job, check_evaluation
 from verl_vsi.evaluation.ask.journal import JournalError
-from verl_vsi.evaluation.ask.protocol import protocol
-from verl_vsi.evaluation.ask.run import Evaluation, check_task, evaluate, is_answered
-from verl_vsi.evaluation.score.result import read_result
-from verl_vsi.evaluation.score.task_columns import VSIBENCH
+from verl_vsi.evaluation.ask.run import evaluate, is_answered
+from verl_vsi.evaluation.items import Condition, read_set
+from verl_vsi.evaluation.protocol import make_protocol
+from verl_vsi.evaluation.score.result import Result, read_result
+from verl_vsi.evaluation.task_columns import VSIBENCH
 
 QUIET = Console(file=io.StringIO())
 
 
 @pytest.fixture
-def task(data_root: Path) -> Evaluation:
-    how = protocol("official", frames={"nframes": 4, "min_pixels": 56 * 56, "max_pixels": 56 * 56})
+def evaluation(data_root: Path) -> Evaluation:
+    protocol = make_protocol("official", frames={"nframes": 4, "min_pixels": 56 * 56, "max_pixels": 56 * 56})
     return Evaluation(
-        read_set(data_root / "rows.parquet"), how, VSIBENCH, data_root, data_root / "frames", "some/model"
+        read_set(data_root / "rows.parquet"), protocol, VSIBENCH, data_root, data_root / "frames", "some/model"
     )
 
 
@@ -39,67 +39,76 @@ def right(completion: Callable[..., str]) -> Callable[..., Any]:
     return lambda request, before: (200, {}, completion("A" if "Options:" in text_of(request) else "4"))
 
 
-def run(task: Evaluation, base_url: str, out: Path, condition: Condition = "normal", **settings: Any) -> Any:
-    return evaluate(task, condition, replace(Endpoint(base_url, "m", first_wait=0.01), **settings), out, QUIET)
+def run(evaluation: Evaluation, base_url: str, out: Path, condition: Condition = "normal", **settings: Any) -> Result:
+    endpoint = replace(Endpoint(base_url, "m", first_wait=0.01), **settings)
+    return evaluate(Job(evaluation, condition, out), endpoint, QUIET)
+
+
+def answered(evaluation: Evaluation, out: Path) -> bool:
+    return is_answered(Job(evaluation, "normal", out))
 
 
 def test_a_result_carries_its_labels_and_every_answer(
-    task: Evaluation, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
-    run(task, endpoint(right).base_url, tmp_path / "normal.json")
+    run(evaluation, start_endpoint(right).base_url, tmp_path / "normal.json")
     result = read_result(tmp_path / "normal.json")
     labels = ("model", "condition", "frames", "min_pixels", "max_pixels", "prompts", "extraction", "averaging")
-    for label in (*labels, "decoding", "data", "versions", "seed", "set", "sent as"):
-        assert result.labels[label] is not None, label
-    assert result.labels["data"]["sha256"]
+    for label in (*labels, "decoding", "data", "versions", "seed", "set", "sent_as"):
+        assert getattr(result.labels, label) not in (None, "", {}), label
+    assert result.labels.data["sha256"]
     assert len(result.answers) == 30
-    assert result.answers[0]["response"] == "4"
+    assert result.answers[0].response == "4"
     # counting 1, distances MRA(4, 2.5) = 0, sizes MRA(4, 100) = MRA(4, 20) = 0, letters 1
     assert result.scores["score"].overall.mean == pytest.approx(5 / 8)
     assert set(result.baselines) == {"chance", "frequency", "best_constant"}
 
 
 def test_an_evaluation_cut_in_the_middle_goes_on_to_the_same_result(
-    task: Evaluation, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
     def dies(request: dict[str, Any], before: int) -> Any:
         return right(request, before) if len(first.requests) <= 11 else (401, {}, "{}")
 
-    first, second = endpoint(dies), endpoint(right)
+    first, second = start_endpoint(dies), start_endpoint(right)
     with pytest.raises(EndpointError):
-        run(task, first.base_url, tmp_path / "cut.json", concurrency=1)
+        run(evaluation, first.base_url, tmp_path / "cut.json", concurrency=1)
     assert not (tmp_path / "cut.json").exists()
-    assert not is_answered(task, "normal", tmp_path / "cut.json")
-    resumed = run(task, second.base_url, tmp_path / "cut.json")
-    whole = run(task, second.base_url, tmp_path / "whole.json")
+    assert not answered(evaluation, tmp_path / "cut.json")
+    resumed = run(evaluation, second.base_url, tmp_path / "cut.json")
+    whole = run(evaluation, second.base_url, tmp_path / "whole.json")
     assert len(second.requests) == (30 - 11) + 30
     assert (resumed.answers, resumed.scores, resumed.rates) == (whole.answers, whole.scores, whole.rates)
-    assert resumed.usage["prompt_tokens"] == whole.usage["prompt_tokens"] == 30_000
+    assert resumed.usage.prompt_tokens == whole.usage.prompt_tokens == 30_000
 
 
 def test_a_finished_evaluation_asks_nothing_again(
-    task: Evaluation, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
-    one = endpoint(right)
-    run(task, one.base_url, tmp_path / "normal.json")
-    assert is_answered(task, "normal", tmp_path / "normal.json")
-    run(task, "http://127.0.0.1:9/v1", tmp_path / "normal.json")
-    assert len(one.requests) == 30
+    endpoint = start_endpoint(right)
+    run(evaluation, endpoint.base_url, tmp_path / "normal.json")
+    assert answered(evaluation, tmp_path / "normal.json")
+    run(evaluation, "http://127.0.0.1:9/v1", tmp_path / "normal.json")
+    assert len(endpoint.requests) == 30
 
 
 def test_answers_of_other_weights_are_not_taken_for_a_models_own(
-    task: Evaluation, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
-    before = replace(task, served={"step": "global_step_5", "sha256": "a"})
-    run(before, endpoint(right).base_url, tmp_path / "normal.json")
-    assert read_result(tmp_path / "normal.json").labels["served"]["step"] == "global_step_5"
-    trained_on = replace(task, served={"step": "global_step_9", "sha256": "b"})
+    before = replace(evaluation, served={"step": "global_step_5", "sha256": "a"})
+    run(before, start_endpoint(right).base_url, tmp_path / "normal.json")
+    assert read_result(tmp_path / "normal.json").labels.served["step"] == "global_step_5"
+    trained_on = replace(evaluation, served={"step": "global_step_9", "sha256": "b"})
     with pytest.raises(JournalError, match=r"served: .*global_step_5.* there, .*global_step_9.* now"):
-        is_answered(trained_on, "normal", tmp_path / "normal.json")
+        answered(trained_on, tmp_path / "normal.json")
 
 
 def test_failed_and_refused_questions_stay_in_the_denominator_and_failed_ones_are_asked_again(
-    task: Evaluation, endpoint: Callable[..., Any], completion: Callable[..., str], right: Any, tmp_path: Path
+    evaluation: Evaluation,
+    start_endpoint: Callable[..., Any],
+    completion: Callable[..., str],
+    right: Any,
+    tmp_path: Path,
 ) -> None:
     def some(request: dict[str, Any], before: int) -> Any:
         if "question 0?" in text_of(request):
@@ -108,39 +117,33 @@ def test_failed_and_refused_questions_stay_in_the_denominator_and_failed_ones_ar
             return 200, {}, completion(None, refusal="no")
         return right(request, before)
 
-    worse = run(task, endpoint(some).base_url, tmp_path / "normal.json")
+    worse = run(evaluation, start_endpoint(some).base_url, tmp_path / "normal.json")
     assert len(worse.answers) == 30
     assert worse.scores["score"].tasks["object_counting"].mean == pytest.approx(1 / 3)
     assert (worse.rates["failed"], worse.rates["refused"]) == (pytest.approx(1 / 30), pytest.approx(1 / 30))
-    again = endpoint(right)
-    better = run(task, again.base_url, tmp_path / "normal.json")
+    again = start_endpoint(right)
+    better = run(evaluation, again.base_url, tmp_path / "normal.json")
     assert len(again.requests) == 1
     assert better.scores["score"].tasks["object_counting"].mean == pytest.approx(2 / 3)
 
 
 def test_answers_cut_by_the_budget_are_counted(
-    task: Evaluation, endpoint: Callable[..., Any], completion: Callable[..., str], tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], completion: Callable[..., str], tmp_path: Path
 ) -> None:
-    one = endpoint(lambda request, before: (200, {}, completion("Well, looking at", finish="length")))
-    assert run(task, one.base_url, tmp_path / "normal.json").rates["truncated"] == 1.0
+    endpoint = start_endpoint(lambda request, before: (200, {}, completion("Well, looking at", finish="length")))
+    assert run(evaluation, endpoint.base_url, tmp_path / "normal.json").rates["truncated"] == 1.0
 
 
 def test_blind_questions_travel_without_a_video(
-    task: Evaluation, endpoint: Callable[..., Any], right: Any, tmp_path: Path
+    evaluation: Evaluation, start_endpoint: Callable[..., Any], right: Any, tmp_path: Path
 ) -> None:
-    one = endpoint(right)
-    run(task, one.base_url, tmp_path / "blind.json", "blind")
-    assert {len(r["messages"][0]["content"]) for r in one.requests} == {1}
+    endpoint = start_endpoint(right)
+    run(evaluation, endpoint.base_url, tmp_path / "blind.json", "blind")
+    assert {len(r["messages"][0]["content"]) for r in endpoint.requests} == {1}
 
 
-def test_missing_videos_stop_it_before_anything_is_started(task: Evaluation, tmp_path: Path) -> None:
-    folder = task.root / "rooms" / "scene3"
+def test_missing_videos_stop_it_before_anything_is_started(evaluation: Evaluation, tmp_path: Path) -> None:
+    folder = evaluation.root / "rooms" / "scene3"
     folder.rename(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match=r"1 of 5 videos.*rooms/scene3.*--root"):
-        check_task(task)
-
-
-def test_a_spoilt_file_is_no_result(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text(json.dumps({"labels": {}}))
-    with pytest.raises(ValueError, match="not a result of verl-vsi eval"):
-        read_result(tmp_path / "x.json")
+        check_evaluation(evaluation)

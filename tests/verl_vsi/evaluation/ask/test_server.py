@@ -69,6 +69,6 @@ def test_a_model_that_is_not_there_says_so_with_the_log(tmp_path: Path, monkeypa
     monkeypatch.setattr(
         ServerSpec, "command", lambda self, port: [sys.executable, "-c", f"import sys; {lines}", self.model]
     )
-    says = r"did not start on 'nowhere'.*\n.*no such model: nowhere(.|\n)*server\.log"
-    with pytest.raises(ServerError, match=says), serve(ServerSpec("nowhere"), tmp_path / "server.log"):
+    message = r"did not start on 'nowhere'.*\n.*no such model: nowhere(.|\n)*server\.log"
+    with pytest.raises(ServerError, match=message), serve(ServerSpec("nowhere"), tmp_path / "server.log"):
         pass

@@ -8,23 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from verl_vsi.evaluation.ask.protocol import protocol
-from verl_vsi.evaluation.ask.run import Evaluation
 from verl_vsi.evaluation.report.contents import Contents, tables
 from verl_vsi.evaluation.report.figures import draw_curves, running_mean
-from verl_vsi.evaluation.report.files import write_report
-from verl_vsi.evaluation.report.paper_tables import parse_given, plan
-from verl_vsi.evaluation.report.training_logs import Run
-from verl_vsi.evaluation.score.task_columns import VSIBENCH
+from verl_vsi.evaluation.report.report_files import write_report
+from verl_vsi.evaluation.report.training_logs import TrainingRun
 
 VAL = "val-core/vsi100k/object_counting/acc/mean@1"
 
 
-def make_run(name: str, kl: float) -> Run:
+def make_run(name: str, kl: float) -> TrainingRun:
     parts = {"train-aux/all/reward/accuracy/mean": 0.5, "train-aux/all/reward/format/mean": 1.0}
     log = {s: {"actor/kl_loss": kl * s, "response_length/mean": 9.0, **parts} for s in range(1, 40)}
     log[39][VAL] = 0.6
-    return Run(name, log)
+    return TrainingRun(name, log)
 
 
 def test_a_report_holds_tables_and_pictures(make_result: Callable[..., Any], tmp_path: Path) -> None:
@@ -57,12 +53,16 @@ def test_curves_of_several_runs_are_drawn_in_panels(tmp_path: Path) -> None:
 
 def test_every_reward_term_has_a_panel_the_papers_first(tmp_path: Path) -> None:
     log = {s: {f"train-aux/all/reward/{t}/mean": 0.5 for t in ("short", "format", "accuracy")} for s in (1, 2)}
-    assert draw_curves([Run("a", log)], tmp_path / "curves.png") == ["accuracy reward", "format reward", "short reward"]
+    assert draw_curves([TrainingRun("a", log)], tmp_path / "curves.png") == [
+        "accuracy reward",
+        "format reward",
+        "short reward",
+    ]
 
 
 def test_runs_without_a_known_metric_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none of verl's metrics"):
-        draw_curves([Run("x", {1: {"mine": 1.0}})], tmp_path / "x.png")
+        draw_curves([TrainingRun("x", {1: {"mine": 1.0}})], tmp_path / "x.png")
 
 
 def test_a_running_mean_keeps_a_constant_to_its_ends() -> None:
@@ -72,54 +72,3 @@ def test_a_running_mean_keeps_a_constant_to_its_ends() -> None:
 def test_an_unknown_paper_table_is_named() -> None:
     with pytest.raises(ValueError, match="table 'table9' is not shipped; there are table1"):
         tables(Contents(papers=["table9"]))
-
-
-@pytest.fixture
-def task() -> Evaluation:
-    questions: Any = None
-    return Evaluation(questions, protocol("paper"), VSIBENCH, Path(), Path(), "")
-
-
-def test_table_2_runs_what_is_given_and_says_what_is_missing(task: Evaluation, tmp_path: Path) -> None:
-    made = plan("2", "2B", {"base": "hub/base", "vsgrpo-t": "runs/t"}, task, tmp_path)
-    rows = {
-        (model, job.task.table_row, job.task.protocol.mode.name) for model, jobs in made.jobs.items() for job in jobs
-    }
-    assert rows == {
-        ("hub/base", "2B base vanilla", "vanilla"),
-        ("runs/t", "2B vsGRPO-T think", "think"),
-        ("runs/t", "2B vsGRPO-T vanilla", "vanilla"),
-    }
-    assert set(made.missing) == {
-        "2B SFT vanilla",
-        "2B DPO vanilla",
-        "2B vsGRPO-O observe",
-        "2B vsGRPO-O vanilla",
-        "2B vsGRPO-V vanilla",
-    }
-    assert "--given sft=" in made.missing["2B SFT vanilla"]
-    assert made.missing["2B vsGRPO-V vanilla"].endswith("+recipe=vsgrpo_2b")
-    assert made.missing["2B vsGRPO-O vanilla"].endswith("+recipe=vsgrpo_2b mode=observe")
-
-
-def test_table_1_asks_the_base_in_three_modes_each_with_its_own_budget(task: Evaluation, tmp_path: Path) -> None:
-    jobs = plan("1", "7B", {"base": "b"}, task, tmp_path).jobs["b"]
-    budgets = {job.task.protocol.mode.name: job.task.protocol.max_tokens for job in jobs}
-    assert budgets == {"think": 1024, "observe": 1024, "vanilla": 32}
-    assert len({job.out for job in jobs}) == 3
-    cut = plan("1", "7B", {"base": "b"}, task, tmp_path, max_tokens=300).jobs["b"]
-    assert {job.task.protocol.max_tokens for job in cut} == {300}
-    with pytest.raises(ValueError, match="100 new tokens cut off a think answer"):
-        plan("1", "7B", {"base": "b"}, task, tmp_path, max_tokens=100)
-
-
-@pytest.mark.parametrize("word", ["sft", "sft=", "mine=x"])
-def test_a_model_that_no_row_has_is_refused(word: str) -> None:
-    with pytest.raises(ValueError, match="NAME=MODEL"):
-        parse_given([word])
-
-
-@pytest.mark.parametrize(("table", "size"), [("3", "2B"), ("1", "72B")])
-def test_an_unknown_table_or_size_is_refused(task: Evaluation, tmp_path: Path, table: str, size: str) -> None:
-    with pytest.raises(ValueError, match="--table 1 or 2"):
-        plan(table, size, {}, task, tmp_path)

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from verl_vsi.evaluation.ask.items import Item
+from verl_vsi.evaluation.items import Item
 from verl_vsi.evaluation.score.baselines import baselines, choices
-from verl_vsi.evaluation.score.task_columns import PRESENT
+from verl_vsi.evaluation.task_columns import PRESENT
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,15 @@ def test_the_difference_is_paired_per_question(make_result: MakeResult) -> None:
 
 def test_questions_are_matched_by_what_they_ask_not_by_their_place(make_result: MakeResult) -> None:
     a, b = make_result(), make_result()
-    turned = [{**answer, "index": 99 - n} for n, answer in enumerate(reversed(b.answers))]
-    b = type(b)(b.labels, b.scores, b.rates, turned, b.usage, b.baselines)
-    assert compare(a, b).both == 20
+    reordered = [replace(answer, index=99 - n) for n, answer in enumerate(reversed(b.answers))]
+    assert compare(a, replace(b, answers=reordered)).both == 20
 
 
 def test_a_part_of_the_set_is_compared_on_what_both_have(make_result: MakeResult) -> None:
     part = make_result(tasks="present", only=["object_counting"])
     result = compare(make_result(), part)
     assert (result.both, result.only_a, result.only_b) == (2, 18, 0)
-    assert result.wanted.name == "present"
+    assert result.task_set.name == "present"
 
 
 def test_nothing_in_common_is_said_with_both_sets(make_result: MakeResult) -> None:

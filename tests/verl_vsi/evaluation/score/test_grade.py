@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from verl_vsi.evaluation.ask.items import Item
-from verl_vsi.evaluation.ask.protocol import protocol
-from verl_vsi.evaluation.score.result import grade
+from verl_vsi.evaluation.items import Item, Reply
+from verl_vsi.evaluation.protocol import Protocol, make_protocol
+from verl_vsi.evaluation.score.grade import Answer, grade
+
+
+def graded(item: Item, text: str, protocol: Protocol) -> Answer:
+    return grade(item, Reply(item.index, "ok", text), protocol)
 
 
 @pytest.mark.parametrize(
@@ -28,18 +32,18 @@ from verl_vsi.evaluation.score.result import grade
 def test_a_score_is_the_presets(
     make_item: Callable[..., Item], preset: str, task: str, truth: str, text: str, score: float, unparsed: bool
 ) -> None:
-    graded = grade(make_item(0, task, truth), text, protocol(preset))
-    assert (graded.score, graded.unparsed) == (pytest.approx(score), unparsed)
+    answer = graded(make_item(0, task, truth), text, make_protocol(preset))
+    assert (answer.score, answer.unparsed) == (pytest.approx(score), unparsed)
 
 
 def test_the_papers_reward_stands_beside_the_benchmarks_score(make_item: Callable[..., Item]) -> None:
-    graded = grade(make_item(0, "object_size_estimation", "100"), "80", protocol("official"))
-    assert graded.score == pytest.approx(0.6)  # 20 % off meets six of ten tolerances, as 120 does
-    assert graded.accuracy == pytest.approx(0.75)  # 1 - 20 / 80
-    assert graded.format is None
+    answer = graded(make_item(0, "object_size_estimation", "100"), "80", make_protocol("official"))
+    assert answer.score == pytest.approx(0.6)  # 20 % off meets six of ten tolerances, as 120 does
+    assert answer.reward == pytest.approx(0.75)  # 1 - 20 / 80
+    assert answer.format is None
 
 
 def test_think_answers_are_held_to_their_format(make_item: Callable[..., Item]) -> None:
-    think, item = protocol("paper", "think"), make_item(0, "object_counting", "4")
-    assert grade(item, "<think>I see them</think> <answer>4</answer>", think).format == 1.0
-    assert grade(item, "4", think).format == 0.0
+    think, item = make_protocol("paper", "think"), make_item(0, "object_counting", "4")
+    assert graded(item, "<think>I see them</think> <answer>4</answer>", think).format == 1.0
+    assert graded(item, "4", think).format == 0.0

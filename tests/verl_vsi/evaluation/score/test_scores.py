@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from verl_vsi.data_adapters.schema import TASKS
 from verl_vsi.evaluation.score.scores import paired, summarise
-from verl_vsi.evaluation.score.task_columns import COLUMNS, PRESENT, VSI100K, VSIBENCH, MissingTaskError, guess
+from verl_vsi.evaluation.task_columns import COLUMNS, PRESENT, VSI100K, VSIBENCH, MissingTaskError, declared_by
 
 # Two answers a type, by hand; the directions have 1, 2 and 4 questions, so that equal weights differ from pooling.
 BY_HAND = {
@@ -118,4 +118,4 @@ def test_a_paired_difference_is_the_difference_of_the_averages_with_a_narrower_i
     ],
 )
 def test_rows_declare_their_task_set(sources: list[str], name: str) -> None:
-    assert guess(sources).name == name
+    assert declared_by(sources).name == name

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from verl_vsi.evaluation.ask.items import Item
-from verl_vsi.evaluation.ask.protocol import protocol
+from verl_vsi.evaluation.items import Item
+from verl_vsi.evaluation.protocol import make_protocol
 
 
 def test_official_is_the_benchmarks_own_protocol(make_item: Callable[..., Item]) -> None:
-    official = protocol("official")
+    official = make_protocol("official")
     assert (official.max_tokens, official.extraction, official.frames.sampler, official.frames.nframes) == (
         16,
         "official",
@@ -35,16 +35,16 @@ def test_official_is_the_benchmarks_own_protocol(make_item: Callable[..., Item])
     ],
 )
 def test_paper_asks_with_the_papers_evaluation_prompts(make_item: Callable[..., Item], mode: str, prompt: str) -> None:
-    assert protocol("paper", mode).text(make_item(3, "object_counting")) == f"question 3?\n{prompt}"
+    assert make_protocol("paper", mode).text(make_item(3, "object_counting")) == f"question 3?\n{prompt}"
 
 
 def test_the_training_prompt_is_one_option_away(make_item: Callable[..., Item]) -> None:
-    said = protocol("paper", prompts="train").text(make_item(4, "object_counting"))
-    assert said.endswith("Please provide the short answer with one or two words or a number.")
+    text = make_protocol("paper", prompts="train").text(make_item(4, "object_counting"))
+    assert text.endswith("Please provide the short answer with one or two words or a number.")
 
 
 @pytest.mark.parametrize(
-    ("preset", "settings", "says"),
+    ("preset", "settings", "message"),
     [
         ("paper", {"mode": "think", "max_tokens": 16}, "cut off a think answer"),  # lmms-eval#1100
         ("paper", {"mode": "observe", "max_tokens": 100}, "cut off an? observe answer"),
@@ -58,18 +58,18 @@ def test_the_training_prompt_is_one_option_away(make_item: Callable[..., Item]) 
     ],
 )
 def test_settings_that_would_spoil_a_score_are_refused_with_the_way_out(
-    preset: str, settings: dict[str, Any], says: str
+    preset: str, settings: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=says):
-        protocol(preset, **settings)
+    with pytest.raises(ValueError, match=message):
+        make_protocol(preset, **settings)
 
 
 def test_a_changed_preset_says_so_in_its_labels() -> None:
-    assert protocol("official").labels()["preset"] == "official"
-    changed = protocol("official", frames={"nframes": 16}).labels()
+    assert make_protocol("official").labels()["preset"] == "official"
+    changed = make_protocol("official", frames={"nframes": 16}).labels()
     assert (changed["preset"], changed["nframes"]) == ("official, changed", 16)
-    assert protocol("official", extraction="robust").labels()["preset"] == "official, changed"
+    assert make_protocol("official", extraction="robust").labels()["preset"] == "official, changed"
 
 
 def test_the_former_name_of_an_extraction_means_the_same() -> None:
-    assert protocol("paper", extraction="harness") == protocol("paper", extraction="lmms_eval")
+    assert make_protocol("paper", extraction="harness") == make_protocol("paper", extraction="lmms_eval")

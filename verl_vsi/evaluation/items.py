@@ -1,4 +1,4 @@
-"""The questions of an evaluation, read from rows, and the conditions under which they are asked."""
+"""The questions of an evaluation, read from rows, the conditions under which they are asked, and what came back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from verl_vsi.data_adapters.rows import read_fingerprint, read_rows
 from verl_vsi.data_adapters.schema import Kind
-from verl_vsi.evaluation.score import task_columns
+from verl_vsi.evaluation.task_columns import column_of
 
 Condition = Literal["normal", "shuffled", "blind"]
 CONDITIONS: dict[str, str] = {
@@ -23,6 +23,7 @@ CONDITIONS: dict[str, str] = {
     "blind": "no video at all",
 }
 TINY = 50
+"""Questions a task of a tiny set, as in VSI-Bench's own (2412.14171)."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,47 @@ class Item:
     dataset: str = ""
 
 
+Status = Literal["ok", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back for one question.
+
+    Args:
+        index: the question's row.
+        status: `ok`; `refused`: the model or its provider declined; `failed`: no answer after all retries.
+        text: what the model wrote; empty where nothing came.
+        finish: why it stopped; ``length`` = cut by the budget.
+        prompt_tokens: as the server counted them.
+        completion_tokens: as the server counted them.
+        attempts: requests sent for it.
+        error: the last error where it failed or was refused.
+    """
+
+    index: int
+    status: Status
+    text: str = ""
+    finish: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    attempts: int = 1
+    error: str = ""
+
+
 @dataclass(frozen=True)
 class QuestionSet:
-    """Questions and where they come from."""
+    """Questions and where they come from.
+
+    Args:
+        items: the questions.
+        name: of their file.
+        fingerprint: what the file says of its making, and how many questions were taken.
+    """
 
     items: tuple[Item, ...]
     name: str
     fingerprint: Mapping[str, Any]
-    """What the file says of its making, and how many questions were taken."""
 
 
 def read_set(path: str | Path, *, tiny: bool = False, limit: int | None = None, seed: int = 0) -> QuestionSet:
@@ -77,12 +111,13 @@ def read_set(path: str | Path, *, tiny: bool = False, limit: int | None = None, 
         FileNotFoundError, ValueError: see `verl_vsi.data_adapters.rows.open_rows`.
     """
     items = tuple(item_of(row) for row in read_rows(path))
-    mark = dict(read_fingerprint(path)) or {"sha256": digest(items), "builder": "not written by verl-vsi"}
+    fingerprint = dict(read_fingerprint(path)) or {"sha256": digest(items), "builder": "not written by verl-vsi"}
     count = limit or (TINY if tiny else None)
     if count is not None:
         items = draw(items, count, seed)
-        mark |= {"per_task": count, "draw_seed": seed}
-    return QuestionSet(items, Path(path).stem, mark | {"questions": len(items), "asked_sha256": digest(items)})
+        fingerprint |= {"per_task": count, "draw_seed": seed}
+    fingerprint |= {"questions": len(items), "asked_sha256": digest(items)}
+    return QuestionSet(items, Path(path).stem, fingerprint)
 
 
 def item_of(row: Mapping[str, Any]) -> Item:
@@ -94,7 +129,7 @@ def item_of(row: Mapping[str, Any]) -> Item:
     info = row["extra_info"]
     if len(row["videos"]) != 1:
         raise ValueError(f"row {info['index']} (scene '{info['scene_id']}') has {len(row['videos'])} videos, wants one")
-    task_columns.column_of(info["task"])
+    column_of(info["task"])
     return Item(
         index=info["index"],
         data_source=row["data_source"],
@@ -110,24 +145,35 @@ def item_of(row: Mapping[str, Any]) -> Item:
 
 
 def draw(items: Sequence[Item], count: int, seed: int) -> tuple[Item, ...]:
-    """`count` questions a table column, each type's share as even as it can be, in the file's order."""
+    """`count` questions a table column, each type's share as even as it can be, in the file's order.
+
+    Args:
+        items: all questions.
+        count: of a column of the benchmark's table; a column with fewer gives what it has.
+        seed: of the draw.
+    """
     by_type: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         by_type[item.task].append(item)
-    types_of = Counter(task_columns.column_of(task) for task in by_type)
-    seen: Counter[str] = Counter()
-    taken: list[Item] = []
+    types_of = Counter(column_of(task) for task in by_type)
+    types_seen: Counter[str] = Counter()
+    drawn: list[Item] = []
     for task in sorted(by_type):
-        column, pool = task_columns.column_of(task), by_type[task]
-        share = (count + seen[column]) // types_of[column]  # 50 over three types: 16, 17, 17
-        seen[column] += 1
-        chosen = np.random.default_rng([seed, len(pool)]).permutation(len(pool))[:share]
-        taken += [pool[i] for i in chosen]
-    return tuple(sorted(taken, key=lambda item: item.index))
+        column, pool = column_of(task), by_type[task]
+        share = (count + types_seen[column]) // types_of[column]  # 50 over three types: 16, 17, 17
+        types_seen[column] += 1
+        places = np.random.default_rng([seed, len(pool)]).permutation(len(pool))[:share]
+        drawn += [pool[i] for i in places]
+    return tuple(sorted(drawn, key=lambda item: item.index))
 
 
 def under(items: Sequence[Item], condition: Condition, seed: int = 0) -> tuple[Item, ...]:
     """The same questions under a condition.
+
+    Args:
+        items: the questions, each with its own video.
+        condition: of `CONDITIONS`.
+        seed: of the shuffling.
 
     Raises:
         ValueError: `shuffled` with fewer than two scenes.
@@ -136,8 +182,8 @@ def under(items: Sequence[Item], condition: Condition, seed: int = 0) -> tuple[I
         return tuple(items)
     if condition == "blind":
         return tuple(replace(item, video=None) for item in items)
-    other = _other_videos(items, seed)
-    return tuple(replace(item, video=other[item.video]) for item in items if item.video is not None)
+    neighbour = _other_videos(items, seed)
+    return tuple(replace(item, video=neighbour[item.video]) for item in items if item.video is not None)
 
 
 def _other_videos(items: Sequence[Item], seed: int) -> dict[str, str]:

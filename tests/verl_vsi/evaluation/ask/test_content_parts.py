@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from verl_vsi.data_adapters.frames import FrameSpec, FrameStore
-from verl_vsi.evaluation.ask.videos import Send, Videos
+from verl_vsi.evaluation.ask.content_parts import Send, VideoEncoder
 
 SPEC = FrameSpec(sampler="linspace", nframes=4, min_pixels=56 * 56, max_pixels=56 * 56)
 
@@ -21,7 +21,7 @@ def decoded(payload: str) -> np.ndarray:
 @pytest.mark.parametrize("send", ["video", "images"])
 def test_frames_travel_without_losing_a_bit(data_root: Path, send: Send) -> None:
     store = FrameStore(data_root / "frames", SPEC, data_root=data_root)
-    parts = Videos(data_root, store, send).media("rooms/scene0").parts
+    parts = VideoEncoder(data_root, store, send).content("rooms/scene0").parts
     if send == "video":
         head, *payloads = parts[0]["video_url"]["url"].split(",")
         assert head == "data:video/jpeg;base64"
@@ -33,7 +33,7 @@ def test_frames_travel_without_losing_a_bit(data_root: Path, send: Send) -> None
 
 def test_the_server_is_told_to_sample_and_resize_nothing(data_root: Path) -> None:
     store = FrameStore(data_root / "frames", SPEC, data_root=data_root)
-    extra = Videos(data_root, store, "video").media("rooms/scene0").extra_body
+    extra = VideoEncoder(data_root, store, "video").content("rooms/scene0").extra_body
     assert extra["mm_processor_kwargs"] == {"do_resize": False}
     assert extra["media_io_kwargs"]["video"]["num_frames"] == -1
     assert extra["media_io_kwargs"]["video"]["frames_indices"] == [0, 1, 2, 3]
@@ -42,4 +42,4 @@ def test_the_server_is_told_to_sample_and_resize_nothing(data_root: Path) -> Non
 def test_a_video_outside_the_data_root_is_refused(data_root: Path) -> None:
     store = FrameStore(data_root / "frames", SPEC, data_root=data_root)
     with pytest.raises(ValueError, match="leaves the data root"):
-        Videos(data_root, store, "video").media("../elsewhere.mp4")
+        VideoEncoder(data_root, store, "video").content("../elsewhere.mp4")

@@ -22,20 +22,25 @@ from verl_vsi.data_adapters.files import inside
 from verl_vsi.data_adapters.frames import FrameInfo, FrameStore
 
 Send = Literal["video", "images"]
-HELD = 8
+ENCODED_VIDEOS = 8
 """Encoded videos kept: questions are asked scene by scene."""
 
 
 @dataclass(frozen=True)
-class Media:
-    """What goes into the message, and what into the request beside it."""
+class ContentParts:
+    """A video as OpenAI's chat format takes it.
+
+    Args:
+        parts: of the message's content.
+        extra_body: what the request says beside its messages.
+    """
 
     parts: tuple[dict[str, Any], ...]
     extra_body: dict[str, Any]
 
 
-class Videos:
-    """Messages' videos, from the frame store of training.
+class VideoEncoder:
+    """Encodes videos for messages, from the frame store of training.
 
     Args:
         root: the data root.
@@ -45,30 +50,30 @@ class Videos:
 
     def __init__(self, root: Path, store: FrameStore, send: Send) -> None:  # noqa: D107
         self._root, self._store, self._send = root, store, send
-        self._encoded = lru_cache(maxsize=HELD)(self._encode)
+        self._encoded = lru_cache(maxsize=ENCODED_VIDEOS)(self._encode)
 
-    def media(self, video: str | None) -> Media:
+    def content(self, video: str | None) -> ContentParts:
         """The parts for a row's video; none for a blind question.
 
         Raises:
             FrameError: it can't be decoded.
         """
-        return Media((), {}) if video is None else self._encoded(video)
+        return ContentParts((), {}) if video is None else self._encoded(video)
 
-    def _encode(self, video: str) -> Media:
+    def _encode(self, video: str) -> ContentParts:
         frames = self._store.frames(inside(self._root, video))
         encoded = [base64.b64encode(png(frame)).decode() for frame in frames.array]
         if self._send == "images":
-            return Media(tuple(_image(f"data:image/png;base64,{frame}") for frame in encoded), {})
+            return ContentParts(tuple(_image(f"data:image/png;base64,{frame}") for frame in encoded), {})
         url = "data:video/jpeg;base64," + ",".join(encoded)
-        return Media(({"type": "video_url", "video_url": {"url": url}},), _as_stored(frames.meta))
+        return ContentParts(({"type": "video_url", "video_url": {"url": url}},), _as_stored(frames.meta))
 
 
 def png(frame: NDArray[np.uint8]) -> bytes:
     """(H, W, 3) uint8 as PNG, quickly rather than small."""
-    out = io.BytesIO()
-    Image.fromarray(frame).save(out, "PNG", compress_level=1)
-    return out.getvalue()
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def _image(url: str) -> dict[str, Any]:
@@ -77,12 +82,12 @@ def _image(url: str) -> dict[str, Any]:
 
 def _as_stored(meta: FrameInfo) -> dict[str, Any]:
     """Tell vLLM when the frames were taken, and to take and size none anew: the store has done both."""
-    about = meta.metadata
+    metadata = meta.metadata
     video = {
         "num_frames": -1,
-        "fps": about["fps"],
-        "frames_indices": about["frames_indices"],
-        "total_num_frames": about["total_num_frames"],
+        "fps": metadata["fps"],
+        "frames_indices": metadata["frames_indices"],
+        "total_num_frames": metadata["total_num_frames"],
         "duration": meta.seconds,
     }
     return {"media_io_kwargs": {"video": video}, "mm_processor_kwargs": {"do_resize": False}}

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from verl_vsi.evaluation.ask.checkpoints import CheckpointError
+from verl_vsi.evaluation.ask.checkpoints import CheckpointError, MergeError
 from verl_vsi.evaluation.ask.endpoint import Endpoint
+from verl_vsi.evaluation.ask.evaluation import Evaluation, Job
 from verl_vsi.evaluation.ask.journal import JournalError
-from verl_vsi.evaluation.ask.protocol import load_mode
-from verl_vsi.evaluation.ask.run import Evaluation
-from verl_vsi.evaluation.ask.server import ServerError
-from verl_vsi.evaluation.ask.session import Job, ServerOptions, run_jobs
-from verl_vsi.evaluation.report.published_comparison import PublishedRow, published
+from verl_vsi.evaluation.ask.run import run_jobs
+from verl_vsi.evaluation.ask.server import ServerError, ServerSettings
+from verl_vsi.evaluation.protocol import load_mode
+from verl_vsi.evaluation.score.published import PublishedRow, published
 from verl_vsi.evaluation.score.result import Result
 
 NAMES = {
@@ -47,31 +47,31 @@ class TablePlan:
     missing: Mapping[str, str]
 
 
-def parse_given(words: Sequence[str]) -> dict[str, str]:
+def parse_models(words: Sequence[str]) -> dict[str, str]:
     """``sft=PATH`` -> {"sft": "PATH"}.
 
     Raises:
         ValueError: no ``=``, or a name that no row has.
     """
-    given = {}
+    models = {}
     for word in words:
         name, _, path = word.partition("=")
         if name not in NAMES or not path:
             raise ValueError(f"--given '{word}': write NAME=MODEL with NAME one of {', '.join(NAMES)}")
-        given[name] = path
-    return given
+        models[name] = path
+    return models
 
 
-def plan(
-    table: str, size: str, given: Mapping[str, str], task: Evaluation, out: Path, max_tokens: int | None = None
+def plan_table(
+    table: str, size: str, models: Mapping[str, str], evaluation: Evaluation, out: Path, max_tokens: int | None = None
 ) -> TablePlan:
     """The rows of a table for models of one size.
 
     Args:
         table: ``1`` (prompts on untrained models) or ``2`` (trained models).
         size: ``2B`` or ``7B``: which of the paper's models ours stand beside.
-        given: name of `NAMES` -> model.
-        task: the questions, and a protocol whose frames and seed every row takes.
+        models: name of `NAMES` -> model.
+        evaluation: the questions, and a protocol whose frames and seed every row takes.
         out: results go to `out`/<row>/normal.json.
         max_tokens: new tokens of every row; None: each mode's own.
 
@@ -85,43 +85,50 @@ def plan(
     missing: dict[str, str] = {}
     for row in rows:
         name = next(n for n, trained in NAMES.items() if trained == row.trained)
-        if name in given:
-            jobs.setdefault(given[name], []).append(_job(row, name, given[name], task, out, max_tokens))
+        if name in models:
+            jobs.setdefault(models[name], []).append(_job(row, name, models[name], evaluation, out, max_tokens))
         else:
-            missing[row.key] = _why(name, size)
+            missing[row.key] = _why_missing(name, size)
     return TablePlan(table, jobs, missing)
 
 
+def _job(row: PublishedRow, name: str, model: str, evaluation: Evaluation, out: Path, max_tokens: int | None) -> Job:
+    """A row's evaluation: the mode and its budget are the row's, everything else is as planned for all."""
+    mode = load_mode(str(row.mode))
+    protocol = replace(evaluation.protocol, mode=mode, max_tokens=max_tokens or mode.response_length)
+    folder = out / re.sub(r"[^\w.-]+", "_", row.key)
+    evaluation = replace(evaluation, protocol=protocol, model=model, name=f"{name}, {row.mode}", table_row=row.key)
+    return Job(evaluation, "normal", folder / "normal.json")
+
+
+def _why_missing(name: str, size: str) -> str:
+    kind, _, letter = name.partition("-")
+    mode = f" mode={MODES[letter]}" if letter in MODES else ""
+    recipe = f"; train one with +recipe={kind}_{size.lower()}{mode}" if name != "base" else ""
+    return f"no model is given for it (--given {name}=...){recipe}"
+
+
 def run_plan(
-    made: TablePlan, endpoint: Endpoint, server: ServerOptions, out: Path, console: Console
+    plan: TablePlan, endpoint: Endpoint, server: ServerSettings, out: Path, console: Console
 ) -> tuple[list[Result], dict[str, str]]:
     """Evaluate what is planned, or take it from an earlier start.
+
+    Args:
+        plan: of `plan_table`.
+        endpoint: whom to ask; see `run_jobs`.
+        server: how to serve.
+        out: where the servers' logs go.
+        console: where progress shows.
 
     Returns:
         the results, and rows whose model can't be served, or has changed since, -> why; the others are made anyway.
     """
     results: list[Result] = []
     failed: dict[str, str] = {}
-    for number, (model, jobs) in enumerate(made.jobs.items()):
+    for number, (model, jobs) in enumerate(plan.jobs.items()):
         log = out / f"server_{number}.log"
         try:
             results += run_jobs(model, jobs, replace(endpoint, model=model), server, log, console)
-        except (CheckpointError, ServerError, JournalError) as error:
-            failed |= {job.task.table_row: str(error) for job in jobs}
+        except (CheckpointError, MergeError, ServerError, JournalError) as error:
+            failed |= {job.evaluation.table_row: str(error) for job in jobs}
     return results, failed
-
-
-def _job(row: PublishedRow, name: str, model: str, task: Evaluation, out: Path, max_tokens: int | None) -> Job:
-    """A row's evaluation: the mode and its budget are the row's, everything else the task's."""
-    mode = load_mode(str(row.mode))
-    how = replace(task.protocol, mode=mode, max_tokens=max_tokens or mode.response_length)
-    folder = out / re.sub(r"[^\w.-]+", "_", row.key)
-    made = replace(task, protocol=how, model=model, name=f"{name}, {row.mode}", table_row=row.key)
-    return Job(made, "normal", folder / "normal.json")
-
-
-def _why(name: str, size: str) -> str:
-    kind, _, letter = name.partition("-")
-    mode = f" mode={MODES[letter]}" if letter in MODES else ""
-    recipe = f"; train one with +recipe={kind}_{size.lower()}{mode}" if name != "base" else ""
-    return f"no model is given for it (--given {name}=...){recipe}"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from verl_vsi.data_adapters.schema import TASKS
-from verl_vsi.evaluation.ask.items import Item, digest, draw, read_set, under
-from verl_vsi.evaluation.score.task_columns import column_of
+from verl_vsi.evaluation.items import Item, digest, draw, read_set, under
+from verl_vsi.evaluation.task_columns import column_of
 
 
 def test_rows_come_back_as_questions(data_root: Path, items: list[Item]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from verl_vsi.data_adapters.frames.spec import FrameSpec
 from verl_vsi.data_adapters.prompts import check_mode, user_text
-from verl_vsi.evaluation.ask.items import Item
+from verl_vsi.evaluation.items import Item
 from verl_vsi.rewards.answers import EXTRACTIONS, extraction_name
 
 PRE = "These are frames of a video."
@@ -34,7 +34,15 @@ NEED = {"vanilla": 16, "think": 256, "observe": 256}
 
 @dataclass(frozen=True)
 class Mode:
-    """A mode as `recipes/mode` has it."""
+    """A mode as `recipes/mode` has it.
+
+    Args:
+        name: vanilla, think or observe.
+        tag: around what comes before the answer; None: vanilla.
+        train_prompt: after the question in training.
+        eval_prompt: after the question in evaluation (2504.00883, Table 1).
+        response_length: new tokens.
+    """
 
     name: str
     tag: str | None
@@ -93,7 +101,7 @@ class Protocol:
         return f"{PRE}\n{user_text(item.question, item.options, post)}"
 
     def labels(self) -> dict[str, Any]:
-        """For the result: each knob by name."""
+        """The protocol's part of `Labels`: each knob by name."""
         return {
             "preset": self.preset,
             "mode": self.mode.name,
@@ -108,30 +116,55 @@ class Protocol:
         }
 
 
+@dataclass(frozen=True)
+class Preset:
+    """A protocol that others have published; see the module's docstring.
+
+    Args:
+        prompts: a name of `PROMPT_SETS`.
+        extraction: how an answer is read.
+        frames: which frames, how large.
+        max_tokens: new tokens; None: the mode's.
+    """
+
+    prompts: str
+    extraction: str
+    frames: FrameSpec
+    max_tokens: int | None
+
+
 _BENCH = FrameSpec(sampler="linspace", nframes=32)
 _PAPER = FrameSpec(sampler="linspace", nframes=32, max_pixels=256 * 28 * 28)
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "official": {"prompts": "official", "extraction": "official", "frames": _BENCH, "max_tokens": 16},
-    "harness": {"prompts": "official", "extraction": "lmms_eval", "frames": _BENCH, "max_tokens": 16},
-    "paper": {"prompts": "test", "extraction": "robust", "frames": _PAPER, "max_tokens": None},
+PRESETS = {
+    "official": Preset("official", "official", _BENCH, max_tokens=16),
+    "harness": Preset("official", "lmms_eval", _BENCH, max_tokens=16),
+    "paper": Preset("test", "robust", _PAPER, max_tokens=None),
 }
 
 
-def protocol(preset: str, mode: str = "vanilla", *, frames: Mapping[str, Any] | None = None, **other: Any) -> Protocol:
+def make_protocol(
+    preset: str, mode: str = "vanilla", *, frames: Mapping[str, Any] | None = None, **settings: Any
+) -> Protocol:
     """A preset, with what the caller sets otherwise (values of None are left as the preset has them).
 
+    Args:
+        preset: a name of `PRESETS`.
+        mode: vanilla, think or observe.
+        frames: fields of `FrameSpec` that differ from the preset's.
+        settings: further fields of `Protocol` that do.
+
     Raises:
-        ValueError: an unknown name, or settings that do not go together; says the way out.
+        ValueError: an unknown name, or settings that do not go together; says what to change.
     """
     if preset not in PRESETS:
         raise ValueError(f"preset '{preset}' is unknown; choose one of {', '.join(PRESETS)}")
-    base, chosen = PRESETS[preset], load_mode(mode)
-    given = {k: v for k, v in other.items() if v is not None}
-    spec = replace(base["frames"], **{k: v for k, v in (frames or {}).items() if v is not None})
-    budget = base["max_tokens"] or chosen.response_length
-    settings = {"prompts": base["prompts"], "extraction": base["extraction"], "max_tokens": budget} | given
-    changed = given.keys() - {"seed"} or spec != base["frames"]
-    return Protocol(f"{preset}, changed" if changed else preset, chosen, frames=spec, **settings)
+    base, recipe_mode = PRESETS[preset], load_mode(mode)
+    overrides = {k: v for k, v in settings.items() if v is not None}
+    spec = replace(base.frames, **{k: v for k, v in (frames or {}).items() if v is not None})
+    max_tokens = base.max_tokens or recipe_mode.response_length
+    values = {"prompts": base.prompts, "extraction": base.extraction, "max_tokens": max_tokens} | overrides
+    changed = overrides.keys() - {"seed"} or spec != base.frames
+    return Protocol(f"{preset}, changed" if changed else preset, recipe_mode, frames=spec, **values)
 
 
 @cache

@@ -32,13 +32,17 @@ class MissingTaskError(ValueError):
 
 @dataclass(frozen=True)
 class TaskSet:
-    """The question types that must be there for an average to mean what its name says."""
+    """The question types that must be there for an average to mean what its name says.
+
+    Args:
+        name: as ``--tasks`` takes it.
+        label: what a table says beside the average.
+        types: question types; None: whichever are present.
+    """
 
     name: str
     label: str
-    """What a table says beside the average."""
     types: tuple[str, ...] | None
-    """Question types; None: whichever are present."""
 
 
 VSIBENCH = TaskSet("vsibench", "macro average of VSI-Bench's eight tasks", t.TASKS)
@@ -60,26 +64,30 @@ def column_of(task: str) -> str:
     return task
 
 
-def guess(data_sources: Iterable[str]) -> TaskSet:
+def declared_by(data_sources: Iterable[str]) -> TaskSet:
     """The task set that rows declare by their data source; `PRESENT` where they are mixed or foreign."""
     prefixes = {source.split("/", 1)[0] for source in data_sources}
     return TASK_SETS.get(prefixes.pop(), PRESENT) if len(prefixes) == 1 else PRESENT
 
 
-def check(present: Iterable[str], wanted: TaskSet) -> None:
+def check_tasks(tasks: Iterable[str], task_set: TaskSet) -> None:
     """Refuse an average over tasks that are not there.
 
+    Args:
+        tasks: question types, as often as they come.
+        task_set: what is averaged over.
+
     Raises:
-        MissingTaskError: there is no question at all, or none of a type that `wanted` averages over.
+        MissingTaskError: there is no question at all, or none of a type that `task_set` averages over.
     """
-    found = set(present)
-    if not found:
+    present = set(tasks)
+    if not present:
         raise MissingTaskError("there are no questions to average over")
-    for task in found:
+    for task in present:
         column_of(task)
-    lacking = [task for task in wanted.types or () if task not in found]
-    if lacking:
+    missing = [task for task in task_set.types or () if task not in present]
+    if missing:
         raise MissingTaskError(
-            f"no question of {', '.join(lacking)}: the {wanted.label} is not defined here. "
+            f"no question of {', '.join(missing)}: the {task_set.label} is not defined here. "
             f"Evaluate the whole set, or declare another average with --tasks ({', '.join(TASK_SETS)})"
         )

@@ -1,0 +1,131 @@
+"""What the commands share: what they print with, how they end, and options in groups.
+
+Exit status: 0 done; 1 a run failed, or a check found something; 2 wrong usage or input; 130 an interrupt.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer.models import OptionInfo
+
+console = Console()
+
+WRONG_INPUT = (
+    ValueError,
+    ImportError,
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+"""Errors that the user's words or files cause: status 2."""
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line as it is, brackets included.
+
+    Args:
+        text: the line.
+        style: rich's, e.g. ``red`` or ``dim``.
+    """
+    console.print(f"[{style}]{escape(text)}[/]" if style else escape(text), soft_wrap=True)
+
+
+@contextmanager
+def exit_status(*failures: type[Exception]) -> Iterator[None]:
+    """Print an expected error without its traceback, and exit with its status.
+
+    Args:
+        failures: errors that mean that the run failed, beside what the operating system refuses.
+    """
+    try:
+        yield
+    except (*WRONG_INPUT, OSError, *failures) as error:
+        say(str(error), "red")
+        raise SystemExit(2 if isinstance(error, WRONG_INPUT) else 1) from error
+    except KeyboardInterrupt:
+        say("interrupted; nothing is half-written, and the same command goes on where it was")
+        raise SystemExit(130) from None
+
+
+def command(*failures: type[Exception]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command: its errors become an exit status, its option groups options of their own.
+
+    A parameter whose type is a dataclass is a group. typer is shown the group's fields in its place, each annotated as
+    typer wants it; ``--help`` shows them together, under the group's first line.
+
+        @app.command()
+        @command()
+        def greet(name: str, options: Greeting) -> None: ...
+
+    Args:
+        failures: see `exit_status`.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(function, include_extras=True)
+        groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+
+        @wraps(function)
+        def run(**values: Any) -> None:
+            with exit_status(*failures):
+                for name, group in groups.items():
+                    values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+                function(**values)
+
+        parameters = [
+            expanded
+            for name, parameter in inspect.signature(function).parameters.items()
+            for expanded in (
+                _options(groups[name]) if name in groups else [_parameter(name, hints[name], parameter.default)]
+            )
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _options(group: Any) -> Iterator[inspect.Parameter]:
+    """A group's fields as parameters, options under one heading."""
+    heading = inspect.cleandoc(group.__doc__).partition("\n")[0].rstrip(".")
+    hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        kind, *extras = get_args(hints[field.name])
+        extras = [copy(extra) for extra in extras]
+        for option in extras:
+            if isinstance(option, OptionInfo):
+                option.rich_help_panel = heading
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        yield _parameter(field.name, Annotated[(kind, *extras)], default)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+Root = Annotated[Path, typer.Option(envvar="VSI_ROOT", help="The data root (vsi.root).")]
+OptionalRoot = Annotated[Path | None, typer.Option(envvar="VSI_ROOT", help="The data root (vsi.root).")]
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """Frames."""
+
+    nframes: Annotated[int | None, typer.Option(help="Frames a video.")] = None
+    sampler: Annotated[str | None, typer.Option(help="qwen, or linspace (VSI-Bench's).")] = None
+    min_pixels: Annotated[int | None, typer.Option(help="Fewest pixels a frame.")] = None
+    max_pixels: Annotated[int | None, typer.Option(help="Most pixels a frame.")] = None

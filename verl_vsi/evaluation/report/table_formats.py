@@ -1,0 +1,107 @@
+"""Tables for the terminal, and as Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from verl_vsi.evaluation.report.tables import Cell, TableRow, columns_of, result_row, row_notes, scores_row
+from verl_vsi.evaluation.score.result import Result
+from verl_vsi.evaluation.task_columns import SHORT
+
+
+def terminal_table(rows: Sequence[TableRow], title: str) -> Table:
+    """For the terminal: averages with their intervals, and the tasks.
+
+    Args:
+        rows: of the table.
+        title: above it.
+    """
+    columns = columns_of(rows)
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", min_width=16, overflow="fold")
+    for head in ("average", *[SHORT[c].replace(".", ".\n", 1) for c in columns]):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        tasks = [row.task(c).text(False).replace(" ±", "\n±") for c in columns]
+        table.add_row(row.name, row.overall.text().replace(" [", "\n[").replace(" ±", "\n±"), *tasks)
+    return table
+
+
+def results_table(results: Sequence[Result]) -> Table:
+    """Results for the terminal, with what the questions of the last give without a model."""
+    rows = [result_row(result) for result in results]
+    rows += [scores_row(name.replace("_", " "), scores) for name, scores in results[-1].baselines.items()]
+    return terminal_table(rows, ", ".join(sorted({result.labels.averaging for result in results})))
+
+
+def markdown(rows: Sequence[TableRow], title: str) -> str:
+    """A GitHub table with its notes below.
+
+    Args:
+        rows: of the table.
+        title: above it.
+    """
+    columns = columns_of(rows)
+    lines = [f"### {title}", "", _line(["", "average", *[SHORT[c] for c in columns]])]
+    lines.append(_line(["---", *["---:"] * (len(columns) + 1)]))
+    lines += [_line([row.name, row.overall.text(), *[row.task(c).text(False) for c in columns]]) for row in rows]
+    return "\n".join([*lines, "", *[f"- {note}" for note in row_notes(rows)], ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def latex(rows: Sequence[TableRow], title: str) -> str:
+    """A booktabs table; needs ``\\usepackage{booktabs}``.
+
+    Args:
+        rows: of the table.
+        title: its caption.
+    """
+    columns = columns_of(rows)
+    head = " & ".join(["", "average", *[SHORT[c] for c in columns]]) + r" \\"
+    body = [
+        " & ".join([_escape(row.name), _interval(row.overall), *[row.task(c).text(False) for c in columns]]) + r" \\"
+        for row in rows
+    ]
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{_escape(title)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join([*[f"% {note}" for note in row_notes(rows)], *lines, ""])
+
+
+def _interval(cell: Cell) -> str:
+    return cell.text().replace("[", r"{\scriptsize[").replace("]", "]}")
+
+
+def _escape(text: str) -> str:
+    return "".join("\\" + char if char in "&%$#_{}" else char for char in text)
+
+
+def comma_separated(rows: Sequence[TableRow]) -> str:
+    """One line a row, full precision, intervals in columns of their own, notes in the last."""
+    columns = columns_of(rows)
+    parts = ("mean", "low", "high")
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["name", *[f"{c}/{p}" for c in ("average", *columns) for p in parts], "notes"])
+    for row in rows:
+        cells = [row.overall, *[row.task(c) for c in columns]]
+        numbers = [value for cell in cells for value in (cell.mean, cell.low, cell.high)]
+        writer.writerow([row.name, *["" if v is None else f"{v:.6g}" for v in numbers], "; ".join(row.notes)])
+    return file.getvalue()
