@@ -1,4 +1,4 @@
-"""verl 0.9.1: the SFT trainer has no callback for a saved checkpoint (PPO's has: `trainer.checkpoint_callback_class`)."""
+"""verl 0.9.1: the SFT trainer has no callback after a save; PPO's has `trainer.checkpoint_callback_class`."""
 
 from __future__ import annotations
 

@@ -61,10 +61,10 @@ class StartupChecks(Callback):
         Raises:
             SystemExit: always, with the commands to give instead.
         """
-        sweep = " ".join(config.hydra.overrides.task)
+        command = repeat(config.vsi.trainer, config.hydra.overrides.task)
         several = Problem(
             "Hydra's multirun (-m) runs its jobs one after another in one process, where verl can't start Ray anew",
-            f"one command a job, such as: for x in A B; do {repeat(config.vsi.trainer, ['...=$x'])}; done  (given: {sweep})",
+            f"give one command a job, such as: for x in A B; do {command} KEY=$x; done",
         )
         raise SystemExit(explain([several]) if self.speaks else 1)
 

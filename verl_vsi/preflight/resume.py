@@ -27,7 +27,7 @@ def check_resume(config: DictConfig) -> Iterator[Problem]:
     step, others = _tracked(run), [step for step in saved_steps(run) if damage(step_folder(run, step)) is None]
     if step is None or not step_folder(run, step).is_dir():
         yield Problem(
-            f"{run / TRACKER} names no checkpoint ({(run / TRACKER).read_text().strip()[:40]!r}), so this would start over",
+            f"{run / TRACKER} names no checkpoint ({(run / TRACKER).read_text()[:40]!r}), so this run would start over",
             _instead(run, others),
         )
     elif (fault := damage(step_folder(run, step))) and not others:

@@ -20,7 +20,7 @@ ROOM_FOR_TEXT = 64
 
 
 def check_verl(config: DictConfig) -> Iterator[Problem]:
-    """The installed verl is one that this package was made for: another has other keys, or the same with other meaning."""
+    """The installed verl is one that this package was made for: another has other keys, or other meanings."""
     found = installed_version("verl")
     if found is not None and not is_supported_verl(found):
         yield Problem(
