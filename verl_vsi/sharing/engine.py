@@ -23,7 +23,7 @@ from verl.workers.engine.utils import detach_tree
 from verl_vsi.patches import micro_batches
 from verl_vsi.sharing import log_probs, shadow
 from verl_vsi.sharing.batching import split, token_cost
-from verl_vsi.sharing.eligibility import VENDOR, Options, take_options, why_upstream_batch, why_upstream_engine
+from verl_vsi.sharing.eligibility import VENDOR, EngineOptions, take_options, why_upstream_batch, why_upstream_engine
 from verl_vsi.sharing.log_probs import LogProbHead
 from verl_vsi.sharing.model_hooks import install
 from verl_vsi.sharing.packing import PackedBatch, pack, rollouts_of
@@ -43,7 +43,7 @@ _Stock: Any = transformer_impl.FSDPEngineWithLMHead
 class SharedPassesEngine(_Stock):
     """verl's FSDP2 engine with shared passes."""
 
-    options: Options
+    options: EngineOptions
     feature_cache: FeatureCache | None = None
 
     def _build_module(self) -> Any:

@@ -70,8 +70,6 @@ def _mlp_forward(_: nn.Module, upstream: Any, hidden: Tensor) -> Tensor:
     return torch.cat([upstream(part) for part in hidden.split(_STRETCH, dim=-2)], dim=-2)
 
 
-MODEL_TYPES = ("qwen2_vl", "qwen2_5_vl")
-"""`config.model_type` of the models that can be taught."""
 
 _FULL = "full_attention"
 
