@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -79,41 +78,3 @@ def vision_tower(config: Qwen2VLVisionConfig, dtype: torch.dtype) -> nn.Module:
         # Megatron's mark: each rank has the whole gradient, so they are averaged over the ranks, not left to drift
         parameter.average_gradients_across_tp_domain = True  # pyright: ignore[reportAttributeAccessIssue]
     return tower
-
-
-def features(tower: Callable[..., object], pixels: Tensor, grid_thw: Tensor, dtype: torch.dtype) -> Tensor:
-    """What the tower makes of patches.
-
-    Args:
-        tower: the vision tower.
-        pixels: (patches, channels * 2 * 14 * 14), as the processor writes them.
-        grid_thw: (videos, 3), patches in time, height and width.
-        dtype: of the tower.
-
-    Returns:
-        (tokens, hidden).
-    """
-    output = tower(pixels.to(dtype), grid_thw=grid_thw)
-    # transformers 5 returns an object, 4 the tensor
-    return getattr(output, "pooler_output", output)  # pyright: ignore[reportReturnType]
-
-
-def put_in(embeddings: Tensor, input_ids: Tensor, token: int, vision: Tensor) -> Tensor:
-    """Embeddings with the vision features in the places of a vision token.
-
-    Args:
-        embeddings: (B, S, hidden).
-        input_ids: (B, S).
-        token: id of the token that stands for these features.
-        vision: (tokens, hidden), in the order of the rows.
-
-    Raises:
-        ValueError: there are more or fewer tokens than features.
-    """
-    places = input_ids == token
-    if (count := int(places.sum())) != len(vision):
-        raise ValueError(
-            f"{count} tokens with id {token} for {len(vision)} vision features: pixel values and input_ids of a batch "
-            "must be of the same rows, and prompts with vision are never cut"
-        )
-    return embeddings.masked_scatter(places.unsqueeze(-1), vision.to(embeddings.dtype))

@@ -15,8 +15,9 @@ from megatron.core.tensor_parallel import scatter_to_sequence_parallel_region
 from megatron.core.transformer.module import MegatronModule
 from torch import Tensor, nn
 
-from verl_vsi.megatron.inputs import Packing, features, packing, put_in
+from verl_vsi.megatron.inputs import Packing, packing
 from verl_vsi.megatron.positions import VisionTokens, mrope_positions
+from verl_vsi.sharing.vision_features import run_tower, scatter_features
 
 if TYPE_CHECKING:
     from megatron.core.models.gpt import GPTModel
@@ -96,10 +97,7 @@ class Qwen2VLModel(MegatronModule):
             positions = pack(positions.permute(1, 2, 0)).permute(2, 0, 1).contiguous()
         embeddings = None
         if self.pre_process:
-            vision = {
-                self.tokens.image: (pixel_values, image_grid_thw),
-                self.tokens.video: (pixel_values_videos, video_grid_thw),
-            }
+            vision = {"image": (pixel_values, image_grid_thw), "video": (pixel_values_videos, video_grid_thw)}
             embeddings = self._decoder_input(self._embed(input_ids, vision), pack)
         return self.language_model(
             input_ids=None,
@@ -129,13 +127,13 @@ class Qwen2VLModel(MegatronModule):
             if part:
                 parameter.requires_grad = False
 
-    def _embed(self, input_ids: Tensor, vision: dict[int, tuple[Tensor | None, Tensor | None]]) -> Tensor:
-        """Embeddings of text and vision, (B, S, hidden)."""
+    def _embed(self, input_ids: Tensor, vision: dict[str, tuple[Tensor | None, Tensor | None]]) -> Tensor:
+        """Embeddings (B, S, hidden) of text and vision; `vision` has patches and grids by kind."""
         embeddings = self.language_model.embedding(input_ids=input_ids, position_ids=None).transpose(0, 1)
-        dtype = next(self.visual.parameters()).dtype
-        for token, (pixels, grid_thw) in vision.items():
-            if pixels is not None and grid_thw is not None:
-                embeddings = put_in(embeddings, input_ids, token, features(self.visual, pixels, grid_thw, dtype))
+        for kind, (patches, grids) in vision.items():
+            if patches is not None and grids is not None:
+                features = run_tower(self.visual, patches, grids)
+                embeddings = scatter_features(embeddings, input_ids, getattr(self.tokens, kind), features, kind)
         return embeddings
 
     def _decoder_input(self, embeddings: Tensor, pack: Packing | None) -> Tensor:

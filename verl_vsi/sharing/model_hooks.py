@@ -22,6 +22,7 @@ from verl_vsi.sharing.layout import Layout
 from verl_vsi.sharing.log_probs import LogProbHead
 from verl_vsi.sharing.packing import PackedBatch
 from verl_vsi.sharing.vision import Visuals
+from verl_vsi.sharing.vision_features import run_tower, scatter_features
 
 # MERGED Fewer bytes for the same numbers: what a layer computes cheaply is computed again instead of kept.
 #
@@ -96,8 +97,7 @@ def _model_forward(
 ) -> Any:
     if vsi_plan is None or vsi_media is None or vsi_readout is None:
         return upstream(*args, **kwargs)
-    embeddings = model.get_input_embeddings()(vsi_plan.ids)
-    embeddings = place(embeddings, vsi_plan.ids, vsi_media, model)
+    embeddings = _embed(model, vsi_plan, vsi_media)
     hidden = model.model.language_model(
         inputs_embeds=embeddings,
         attention_mask={_FULL: vsi_plan.layout},
@@ -107,33 +107,15 @@ def _model_forward(
     return vsi_readout(model.lm_head, hidden[0, vsi_plan.read], vsi_plan.labels)
 
 
-def place(embeddings: Tensor, ids: Tensor, media: Visuals, model: Any) -> Tensor:
-    """Put the features of videos and images where their tokens stand, in ids and embeddings (1, T, ...).
-
-    Raises:
-        ValueError: as many features as tokens are needed, and are not there.
-    """
-    features = media.features(functools.partial(_run_tower, model))
-    for kind, token in (("video", model.config.video_token_id), ("image", model.config.image_token_id)):
-        here = ids == token
-        found: list[Tensor] = getattr(features, kind)
-        wanted, there = int(here.sum()), sum(map(len, found))
-        if wanted != there:
-            raise ValueError(
-                f"the prompts hold {wanted} {kind} tokens, but their {kind}s give {there} features: frames and grid do "
-                "not belong to these prompts; check the pixel limits of the data set and of the model's processor"
-            )
-        if wanted:
-            scattered = torch.cat(found).to(embeddings.device, embeddings.dtype)
-            embeddings = embeddings.masked_scatter(here[..., None].expand_as(embeddings), scattered)
+def _embed(model: Any, packed: PackedBatch, visuals: Visuals) -> Tensor:
+    """Embeddings (1, T, hidden) of a packed batch, videos and images in their places."""
+    features = visuals.features(functools.partial(run_tower, model.model.visual))
+    embeddings = model.get_input_embeddings()(packed.ids)
+    for kind, parts in (("video", features.video), ("image", features.image)):
+        token = getattr(model.config, f"{kind}_token_id")
+        merged = torch.cat(parts) if parts else embeddings.new_empty(0, embeddings.shape[-1])
+        embeddings = scatter_features(embeddings, packed.ids, token, merged, kind)
     return embeddings + features.nothing
-
-
-def _run_tower(model: Any, pixels: Tensor, grids: Tensor) -> Tensor:
-    """Features (tokens, hidden) of patches (patches, channels) with grids (videos, 3), in patches."""
-    tower = model.model.visual
-    out = tower(pixels.type(tower.dtype), grid_thw=grids)
-    return getattr(out, "pooler_output", out)
 
 
 def _attention_forward(

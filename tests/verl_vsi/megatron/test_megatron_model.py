@@ -69,7 +69,7 @@ def test_one_dimensional_positions_differ(pair: Any, videos: Batch) -> None:
 
 
 def test_without_the_video_logits_differ(pair: Any, videos: Batch) -> None:
-    with torch.no_grad(), patch.object(model_module, "put_in", lambda embeddings, *_: embeddings):
+    with torch.no_grad(), patch.object(model_module, "scatter_features", lambda embeddings, *_: embeddings):
         ours, theirs = pair.megatron_logits(videos), pair.hf_logits(videos)
     text_only = 2
     assert apart(ours[text_only][videos.keep[text_only]], theirs[text_only][videos.keep[text_only]]) < TOLERANCE
