@@ -51,7 +51,7 @@ def test_a_broken_video_is_the_error_of_each_rollout(single_turn: Any) -> None:
 
 
 def test_old_questions_are_forgotten(single_turn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single_turn, "_QUESTIONS", 2)
+    monkeypatch.setattr(single_turn, "_REMEMBERED_QUESTIONS", 2)
     once = single_turn.PreparedCache()
     prepare_all(once, ["a", "b", "c"])
     assert list(once._tasks) == ["b", "c"]

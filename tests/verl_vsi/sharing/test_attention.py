@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from verl_vsi.sharing.attention import attend, masked
+from verl_vsi.sharing.attention import attend, attend_with_mask
 from verl_vsi.sharing.kernels import CudaKernel, Pairs
 from verl_vsi.sharing.layout import Layout
 
@@ -29,7 +29,7 @@ def test_merged_calls_equal_the_dense_mask(layout: Layout) -> None:
     key, value = (torch.randn(tokens, 2, 16, dtype=torch.float64, requires_grad=True) for _ in range(2))
     weights = torch.randn_like(query)
     results = []
-    for out in (attend(query, key, value, layout, 0.25), masked(query, key, value, layout.mask, 0.25)):
+    for out in (attend(query, key, value, layout, 0.25), attend_with_mask(query, key, value, layout.mask, 0.25)):
         results.append((out, *torch.autograd.grad((out * weights).sum(), (query, key, value))))
     for ours, dense in zip(*results, strict=True):
         torch.testing.assert_close(ours, dense, atol=1e-12, rtol=0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_vsi.sharing.batching import cut_groups, whole_groups
+from verl_vsi.sharing.batching import count_cut_groups, whole_groups
 
 
 def order_of(uids: str, cells: int, answers: list[int] | None = None) -> tuple[str, list[int]]:
@@ -30,7 +30,7 @@ def order_of(uids: str, cells: int, answers: list[int] | None = None) -> tuple[s
 def test_as_few_groups_as_possible_are_cut(uids: str, cells: int, cut: int) -> None:
     found, _ = order_of(uids, cells)
     assert sorted(found) == sorted(uids)
-    assert cut_groups(found, cells) <= cut
+    assert count_cut_groups(found, cells) <= cut
 
 
 def test_cells_have_about_the_same_work() -> None:
@@ -48,4 +48,4 @@ def test_every_row_comes_once(sizes: list[int], cells: int, random: object) -> N
     order = whole_groups(uids, [7] * len(uids), [3] * len(uids), cells)
     assert sorted(order) == list(range(len(uids)))
     if cells == 1:
-        assert cut_groups([uids[row] for row in order], 1) == 0
+        assert count_cut_groups([uids[row] for row in order], 1) == 0

@@ -25,7 +25,7 @@ def read(how: LogProbHead, weight: Tensor) -> tuple[dict[str, Tensor], Tensor | 
     return found, weight.grad
 
 
-@pytest.mark.parametrize("entropy", ["trained", "watched", None])
+@pytest.mark.parametrize("entropy", ["loss", "metric", None])
 def test_chunks_read_what_all_positions_at_once_read(entropy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     weight = torch.randn(WORDS, HIDDEN, generator=torch.Generator().manual_seed(1)).requires_grad_()
     whole, whole_gradient = read(LogProbHead(0.7, entropy), weight)
@@ -40,16 +40,16 @@ def test_chunks_read_what_all_positions_at_once_read(entropy: Any, monkeypatch: 
 def test_log_probabilities_are_those_of_the_softmax_at_the_temperature() -> None:
     weight = torch.randn(WORDS, HIDDEN).requires_grad_()
     hidden, labels = torch.randn(POSITIONS, HIDDEN), torch.arange(POSITIONS) % WORDS
-    found = LogProbHead(0.5, "trained")(lambda states: states @ weight.T, hidden, labels)
+    found = LogProbHead(0.5, "loss")(lambda states: states @ weight.T, hidden, labels)
     logs = (hidden @ weight.T / 0.5).log_softmax(-1)
     torch.testing.assert_close(found["log_probs"], logs[torch.arange(POSITIONS), labels])
     torch.testing.assert_close(found["entropy"], -(logs.exp() * logs).sum(-1))
 
 
-def test_a_watched_entropy_has_no_gradient() -> None:
+def test_an_entropy_that_is_a_metric_has_no_gradient() -> None:
     weight = torch.randn(WORDS, HIDDEN).requires_grad_()
     labels = torch.zeros(POSITIONS, dtype=torch.long)
-    found = LogProbHead(1.0, "watched")(lambda states: states @ weight.T, torch.randn(POSITIONS, HIDDEN), labels)
+    found = LogProbHead(1.0, "metric")(lambda states: states @ weight.T, torch.randn(POSITIONS, HIDDEN), labels)
     assert found["log_probs"].requires_grad
     assert not found["entropy"].requires_grad
 
@@ -68,7 +68,7 @@ class Recorder(nn.Module):
 
 
 def test_an_mlp_runs_over_stretches_where_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_hooks, "_STRETCH", 4)
+    monkeypatch.setattr(model_hooks, "_MLP_STRETCH", 4)
     mlp, hidden = Recorder(), torch.randn(1, 10, HIDDEN)
     plain = mlp(hidden)
     model_hooks.wrap_forward(mlp, model_hooks._mlp_forward)

@@ -71,7 +71,7 @@ def test_a_known_video_is_not_shown_again() -> None:
 def test_ranks_call_the_tower_together() -> None:
     tower, cache = Tower(), FeatureCache(10**6)
     media([video(1)], cache=cache).features(tower)
-    media([video(1)], cache=cache, anywhere=lambda here: True).features(tower)
+    media([video(1)], cache=cache, on_any_rank=lambda _: True).features(tower)
     assert tower.shown[1] == [(1, 4, 4)]  # a placeholder: this rank knows its video, another does not
 
 
