@@ -36,7 +36,7 @@ FLOORS = (
     ),
     ("patches",),
     ("cpu", "vllm_plugin", "checkpoint_callback"),
-    ("sharing.eligibility", "sharing.layout", "sharing.stored_video", "sharing.vision_features"),
+    ("sharing.eligibility", "sharing.packed_layout", "sharing.stored_video", "sharing.vision_features"),
     ("sharing.packing", "sharing.kernels", "sharing.vision", "sharing.log_probs"),
     ("sharing.batching", "sharing.attention"),
     ("sharing.verl_batches", "sharing.model_hooks"),

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from verl_vsi.sharing.kernels import Kernel, Pairs, kernel_for
-from verl_vsi.sharing.layout import Layout
+from verl_vsi.sharing.packed_layout import PackedLayout
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float) -> Tensor:
     """Attention of a packed batch.
 
     Args:
@@ -66,7 +66,7 @@ def attend_with_mask(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, sc
 class _Packed(torch.autograd.Function):
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float, kernel: Kernel
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float, kernel: Kernel
     ) -> Tensor:
         ctx.within_prompts, ctx.to_prompts, ctx.within_answers = _calls(layout, scale)
         ctx.layout, ctx.kernel = layout, kernel
@@ -97,7 +97,7 @@ class _Packed(torch.autograd.Function):
         return dq, dk, dv, None, None, None
 
 
-def _calls(layout: Layout, scale: float) -> tuple[Pairs, Pairs, Pairs]:
+def _calls(layout: PackedLayout, scale: float) -> tuple[Pairs, Pairs, Pairs]:
     """Within the prompts, from answers to their prompt, within each answer."""
     return (
         Pairs(layout.prompts, layout.prompts, True, scale),
@@ -106,7 +106,7 @@ def _calls(layout: Layout, scale: float) -> tuple[Pairs, Pairs, Pairs]:
     )
 
 
-def _halves(tensor: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+def _halves(tensor: Tensor, layout: PackedLayout) -> tuple[Tensor, Tensor]:
     """Tokens of prompts, tokens of answers."""
     return tensor[: layout.prompt_tokens], tensor[layout.prompt_tokens :]
 

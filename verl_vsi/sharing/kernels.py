@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from verl_vsi.sharing.layout import Segments
+from verl_vsi.sharing.packed_layout import Segments
 
 aten: Any = torch.ops.aten
 

@@ -23,8 +23,8 @@ from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_conte
 
 from verl_vsi.patches.module_forward import wrap_forward
 from verl_vsi.sharing.attention import attend
-from verl_vsi.sharing.layout import Layout
 from verl_vsi.sharing.log_probs import LogProbHead
+from verl_vsi.sharing.packed_layout import PackedLayout
 from verl_vsi.sharing.packing import PackedBatch
 from verl_vsi.sharing.vision import Visuals
 from verl_vsi.sharing.vision_features import run_tower, scatter_features
@@ -81,7 +81,7 @@ def _attention_forward(
     position_embeddings: tuple[Tensor, Tensor] | None = None,
     **kwargs: Any,
 ) -> Any:
-    if not isinstance(attention_mask, Layout):
+    if not isinstance(attention_mask, PackedLayout):
         return upstream(
             hidden_states, *args, attention_mask=attention_mask, position_embeddings=position_embeddings, **kwargs
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from verl_vsi.sharing.layout import Layout
+from verl_vsi.sharing.packed_layout import PackedLayout
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class PackedBatch:
     """
 
     groups: tuple[tuple[int, ...], ...]
-    layout: Layout
+    layout: PackedLayout
     ids: Tensor
     positions: Tensor
     read_index: Tensor
@@ -116,7 +116,7 @@ def pack(rollouts: Sequence[Rollout]) -> PackedBatch:
     groups = group_rollouts(rollouts)
     firsts = [rollouts[group[0]] for group in groups]
     members = [rollouts[row] for group in groups for row in group]
-    layout = Layout(
+    layout = PackedLayout(
         tuple(first.prompt_length for first in firsts),
         tuple(tuple(rollouts[row].computed_length for row in group) for group in groups),
         rollouts[0].ids.device,
@@ -136,7 +136,7 @@ def pack(rollouts: Sequence[Rollout]) -> PackedBatch:
 
 
 def _indices(
-    rollouts: Sequence[Rollout], groups: Sequence[Sequence[int]], layout: Layout
+    rollouts: Sequence[Rollout], groups: Sequence[Sequence[int]], layout: PackedLayout
 ) -> tuple[Tensor, Tensor, Tensor]:
     """An answer's first token is predicted by the prompt's last, the others by the answer itself."""
     row_starts = torch.tensor([0, *(rollout.ids.numel() for rollout in rollouts)]).cumsum(0).tolist()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from verl_vsi.megatron.weights import Kind, WeightMapping, find
+from verl_vsi.megatron.weights import Kind, WeightMapping, mapping_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def to_huggingface(megatron: Mapping[str, Tensor], heads: Heads) -> dict[str, Te
 
 
 def _row(name: str) -> WeightMapping:
-    row = find(name)
+    row = mapping_of(name)
     if row is None:
         raise KeyError(f"no row of verl_vsi.megatron.weights.TABLE names the Megatron weight {name!r}")
     return row

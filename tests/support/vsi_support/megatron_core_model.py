@@ -15,7 +15,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from vsi_support.megatron_convert import Heads, to_megatron
 
-from verl_vsi.megatron.inputs import vision_tower
+from verl_vsi.megatron.model_inputs import vision_tower
 from verl_vsi.megatron.positions import VisionTokens
 from verl_vsi.megatron.qwen2_vl import Qwen2VLModel
 

@@ -171,7 +171,7 @@ def test_an_image_and_a_video_are_told_apart(pair: Any) -> None:
 
 
 def test_rotary_frequencies_stay_float32_in_a_bfloat16_model(pair: Any) -> None:
-    from verl_vsi.megatron.inputs import vision_tower
+    from verl_vsi.megatron.model_inputs import vision_tower
 
     tower = vision_tower(pair.hf.config.vision_config, torch.float32).bfloat16()
     exact = pair.hf.model.visual.rotary_pos_emb.inv_freq

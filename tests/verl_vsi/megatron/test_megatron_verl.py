@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from vsi_support.megatron_samples import PAD, Batch, Shape
 
-from verl_vsi.megatron.inputs import packing
+from verl_vsi.megatron.model_inputs import row_packing
 
 pytest.importorskip("verl", reason="verl is not installed")
 TOLERANCE = 1e-5
@@ -123,16 +123,16 @@ def test_packed_rows_with_positions_from_zero_differ(pair: Any, videos: Batch, n
 
 def test_packing_puts_rows_where_the_lengths_say() -> None:
     keep = torch.tensor([[True, True, False], [True, True, True]])
-    pack = packing(keep, torch.tensor([0, 4, 8], dtype=torch.int32))
+    pack = row_packing(keep, torch.tensor([0, 4, 8], dtype=torch.int32))
     assert pack(torch.tensor([[1, 2, 9], [3, 4, 5]])).tolist() == [[1, 2, 0, 0, 3, 4, 5, 0]]
 
 
 def test_rows_that_do_not_fit_their_places_are_refused() -> None:
     keep = torch.ones(2, 3, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"rows of \[3, 3\] tokens do not fit"):
-        packing(keep, torch.tensor([0, 2, 6]))
+        row_packing(keep, torch.tensor([0, 2, 6]))
     with pytest.raises(ValueError, match="do not fit"):
-        packing(keep, torch.tensor([0, 6]))
+        row_packing(keep, torch.tensor([0, 6]))
 
 
 def test_a_batch_without_vision_runs(pair: Any, videos: Batch) -> None:

@@ -38,7 +38,7 @@ def test_each_megatron_weight_is_another_one(sized: tuple[str, Shape, Any]) -> N
     """No two parameters come from one tensor, and the model has no state beside its parameters."""
     _, _, pair = sized
     parameters = dict(pair.megatron.named_parameters())
-    sources = [name for key in parameters for name in (table.find(key) or pytest.fail(key)).huggingface]
+    sources = [name for key in parameters for name in (table.mapping_of(key) or pytest.fail(key)).huggingface]
     assert len(sources) == len(set(sources))
     states = {key for key in pair.megatron.state_dict() if not key.endswith("_extra_state")}
     assert states <= parameters.keys() | {"language_model.output_layer.weight"}
@@ -46,7 +46,7 @@ def test_each_megatron_weight_is_another_one(sized: tuple[str, Shape, Any]) -> N
 
 def test_a_complete_checkpoint_misses_nothing(sized: tuple[str, Shape, Any]) -> None:
     _, shape, pair = sized
-    assert table.missing(pair.weights, shape.layers, shape.tied) == []
+    assert table.missing_weights(pair.weights, shape.layers, shape.tied) == []
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_a_complete_checkpoint_misses_nothing(sized: tuple[str, Shape, Any]) -> 
 def test_a_weight_that_a_checkpoint_lacks_is_named(sized: tuple[str, Shape, Any], gone: str, reported: str) -> None:
     _, shape, pair = sized
     rest = [name for name in pair.weights if not name.startswith(gone)]
-    assert table.missing(rest, shape.layers, shape.tied) == [reported]
+    assert table.missing_weights(rest, shape.layers, shape.tied) == [reported]
 
 
 def test_an_output_layer_is_missed_only_where_it_is_not_tied() -> None:
     names = [*table.language_names(2, tied=True), "visual.patch_embed.proj.weight"]
-    assert table.missing(names, 2, tied=True) == []
-    assert table.missing(names, 2, tied=False) == ["lm_head.weight"]
+    assert table.missing_weights(names, 2, tied=True) == []
+    assert table.missing_weights(names, 2, tied=False) == ["lm_head.weight"]
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_an_output_layer_is_missed_only_where_it_is_not_tied() -> None:
     ids=["tower", "query, key and value", "norm fused into the feed-forward", "norm fused into attention"],
 )
 def test_a_row_is_found_by_the_megatron_name(name: str, kind: table.Kind, huggingface: tuple[str, ...]) -> None:
-    assert table.find(name) == table.WeightMapping(kind, name, huggingface)
+    assert table.mapping_of(name) == table.WeightMapping(kind, name, huggingface)
 
 
 @pytest.mark.parametrize(
     "name", ["decoder.layers.0.mlp.linear_fc2.weight", "language_model.decoder.layers.x.mlp.linear_fc2.weight"]
 )
 def test_a_name_of_another_model_is_not_found(name: str) -> None:
-    assert table.find(name) is None
+    assert table.mapping_of(name) is None
     with pytest.raises(KeyError, match="no row of"):
         to_megatron({}, [name], Heads(4, 2, 16))
 
