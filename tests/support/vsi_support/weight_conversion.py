@@ -43,7 +43,12 @@ def to_megatron(huggingface: Mapping[str, Tensor], names: Iterable[str], heads: 
 
 
 def to_huggingface(megatron: Mapping[str, Tensor], heads: Heads) -> dict[str, Tensor]:
-    """Weights under Hugging Face's names; the inverse of `to_megatron`."""
+    """Weights under Hugging Face's names; the inverse of `to_megatron`.
+
+    Args:
+        megatron: weights under Megatron's names.
+        heads: shape of the attention layers.
+    """
     weights: dict[str, Tensor] = {}
     for name, tensor in megatron.items():
         row = _row(name)
