@@ -8,7 +8,6 @@ the trainer, and its rollouts go to one replica, whose caches then hit.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from verl.trainer.distillation import is_distillation_enabled
 from verl.utils.profiler import simple_timer
 
 from verl_vsi.data_adapters.datasets.data_settings import DataSettings
+from verl_vsi.data_adapters.lru import LRUCache
 from verl_vsi.sharing.eligibility import why_upstream_run
 from verl_vsi.sharing.stored_video import KEY, StoredVideo, video_names
 
@@ -53,7 +53,7 @@ class PreparedCache:
 
     def __init__(self) -> None:
         """Remember nothing yet."""
-        self._tasks: OrderedDict[str, asyncio.Task[PreparedQuestion]] = OrderedDict()
+        self._tasks: LRUCache[str, asyncio.Future[PreparedQuestion]] = LRUCache(_REMEMBERED_QUESTIONS)
 
     async def get(self, uid: str, prepare: Callable[[], Awaitable[PreparedQuestion]]) -> PreparedQuestion:
         """The preparation of this question.
@@ -62,11 +62,8 @@ class PreparedCache:
             uid: of the question.
             prepare: called if nobody has called one for it yet.
         """
-        if uid not in self._tasks:
-            self._tasks[uid] = asyncio.ensure_future(prepare())
-            while len(self._tasks) > _REMEMBERED_QUESTIONS:
-                self._tasks.popitem(last=False)
-        return await asyncio.shield(self._tasks[uid])
+        task = self._tasks.get(uid) or self._tasks.put(uid, asyncio.ensure_future(prepare()))
+        return await asyncio.shield(task)
 
 
 PREPARED_QUESTIONS = PreparedCache()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from verl_vsi.data_adapters.lru import LRUCache
 from verl_vsi.sharing.stored_video import KEY, stored_patches
 
 KINDS = {"video": ("pixel_values_videos", "video_grid_thw"), "image": ("pixel_values", "image_grid_thw")}
@@ -72,18 +72,19 @@ def _stored(text: str, grid: Tensor, processor: Any) -> Visual:
 
 
 class FeatureCache:
-    """Features of a frozen tower, least recently used out first."""
+    """Features of a frozen tower, in host memory, least recently used out first."""
 
     def __init__(self, limit: int) -> None:
-        """Remember up to `limit` bytes, in host memory."""
-        self.limit = limit
-        self.used = 0
-        self._features: OrderedDict[Hashable, Tensor] = OrderedDict()
+        """Remember up to `limit` bytes."""
+        self._features: LRUCache[Hashable, Tensor] = LRUCache(limit, lambda features: features.nbytes)
+
+    @property
+    def used(self) -> int:
+        """Bytes of what is remembered."""
+        return self._features.used
 
     def get(self, key: Hashable) -> Tensor | None:
         """Features (tokens, hidden), if known."""
-        if key in self._features:
-            self._features.move_to_end(key)
         return self._features.get(key)
 
     def put(self, key: Hashable, features: Tensor) -> None:
@@ -91,15 +92,10 @@ class FeatureCache:
 
         Args:
             key: of the video or image.
-            features: (tokens, hidden).
+            features: (tokens, hidden); not remembered where they alone are over the limit.
         """
-        size = features.nbytes
-        if size > self.limit or key in self._features:
-            return
-        self._features[key] = features.detach().cpu()
-        self.used += size
-        while self.used > self.limit:
-            self.used -= self._features.popitem(last=False)[1].nbytes
+        if features.nbytes <= self._features.limit:
+            self._features.put(key, features.detach().cpu())
 
 
 Tower = Callable[[Tensor, Tensor], Tensor]

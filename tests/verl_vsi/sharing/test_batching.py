@@ -30,9 +30,9 @@ def order_of(uids: str, cells: int, answers: list[int] | None = None) -> tuple[s
     ],
 )
 def test_as_few_groups_as_possible_are_cut(uids: str, cells: int, cut: int) -> None:
-    found, _ = order_of(uids, cells)
-    assert sorted(found) == sorted(uids)
-    assert count_cut_groups(found, cells) <= cut
+    ordered, _ = order_of(uids, cells)
+    assert sorted(ordered) == sorted(uids)
+    assert count_cut_groups(ordered, cells) <= cut
 
 
 def test_cells_have_about_the_same_work() -> None:
@@ -53,8 +53,8 @@ def test_every_row_comes_once(sizes: list[int], cells: int, random: object) -> N
         assert count_cut_groups([uids[row] for row in order], 1) == 0
 
 
-def rows(*groups: tuple[int, ...], prompt: int = 100) -> list[Rollout]:
-    """Rows of groups whose answers have these lengths."""
+def rollouts(*groups: tuple[int, ...], prompt: int = 100) -> list[Rollout]:
+    """Rollouts of groups whose answers have these lengths."""
     return [
         Rollout(torch.arange(prompt + answer), torch.zeros(3, prompt + answer), prompt, uid)
         for uid, answers in enumerate(groups)
@@ -72,35 +72,35 @@ def rows(*groups: tuple[int, ...], prompt: int = 100) -> list[Rollout]:
     ],
 )
 def test_a_limit_in_tokens_counts_a_prompt_once(limit: int, batches: list[list[int]]) -> None:
-    batch = rows((10, 10, 10), (10, 10))
+    batch = rollouts((10, 10, 10), (10, 10))
     assert sorted(split(batch, token_cost(batch), limit)) == batches
 
 
 def test_a_limit_in_rows() -> None:
-    batch = rows((10, 10, 10), (10, 10))
+    batch = rollouts((10, 10, 10), (10, 10))
     assert sorted(split(batch, len, 3)) == [[0, 1, 2], [3, 4]]
 
 
 def test_other_ranks_may_have_more() -> None:
-    batch = rows((10, 10, 10), (10, 10))
+    batch = rollouts((10, 10, 10), (10, 10))
     assert sorted(map(sorted, split(batch, len, 5, at_least=4))) == [[0], [1, 2], [3], [4]]
 
 
 def test_fewer_rows_than_micro_batches_are_an_error() -> None:
-    batch = rows((10,))
+    batch = rollouts((10,))
     with pytest.raises(ValueError, match="only 1 rows"):
         split(batch, len, 5, at_least=2)
 
 
 def test_a_sequence_over_the_limit_says_the_way_out() -> None:
-    batch = rows((10,))
+    batch = rollouts((10,))
     with pytest.raises(ValueError, match="ppo_max_token_len_per_gpu"):
         split(batch, token_cost(batch), 50)
 
 
 @given(st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=6), min_size=1, max_size=6), st.integers(140, 400))
 def test_no_micro_batch_is_over_the_limit(lengths: list[list[int]], limit: int) -> None:
-    batch = rows(*map(tuple, lengths))
+    batch = rollouts(*map(tuple, lengths))
     cost = token_cost(batch)
     batches = split(batch, cost, limit)
     assert sorted(row for part in batches for row in part) == list(range(len(batch)))
