@@ -36,13 +36,14 @@ from verl_vsi.data_adapters.files import write_text
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
-from vsi_support.megatron_samples import VIDEO, Batch, Shape, hf_model, make_batch
+from vsi_support.padded_batches import PaddedBatch, padded_batch
+from vsi_support.random_qwen2_vl import VIDEO, Sizes, random_model
 
 # config.json of Qwen/Qwen2-VL-2B-Instruct and -7B-Instruct; the tower is the same (arXiv:2409.12191, table 1)
 TOWER = {"vision_layers": 32, "vision_width": 1280, "vision_heads": 16, "vision_ratio": 4}
 SIZES = {
-    "2b": Shape(1536, 8960, 28, 12, 2, tied=True, vocabulary=151936, **TOWER),
-    "7b": Shape(3584, 18944, 28, 28, 4, tied=False, vocabulary=152064, **TOWER),
+    "2b": Sizes(1536, 8960, 28, 12, 2, tied=True, vocabulary=151936, **TOWER),
+    "7b": Sizes(3584, 18944, 28, 28, 4, tied=False, vocabulary=152064, **TOWER),
 }
 # 16 frames of 640x480 within 128*28*28 pixels: 8 frame pairs of 18 x 26 patches; then shorter ones and another format
 VIDEOS = [(8, 18, 26), (4, 18, 26), (8, 26, 14), (2, 20, 20)]
@@ -64,8 +65,8 @@ def main(
         raise typer.Exit(1)
     shape = SIZES[size]
     start_megatron()
-    batch = make_batch([[20, (VIDEO, grid), 60 + 40 * number] for number, grid in enumerate(VIDEOS)])
-    hf: Any = hf_model(shape, sharp=False)
+    batch = padded_batch([[20, (VIDEO, grid), 60 + 40 * number] for number, grid in enumerate(VIDEOS)])
+    hf: Any = random_model(shape, sharp=False)
     with tempfile.TemporaryDirectory() as folder:
         hf.save_pretrained(folder)
         exact = log_probabilities(hf.cuda(), batch)
@@ -82,7 +83,7 @@ def main(
         "device": torch.cuda.get_device_name(),
         "versions": {name: version(name) for name in ("torch", "transformers", "megatron-core", "transformer-engine")},
         "shape": asdict(shape),
-        "rows": [int(row.sum()) for row in batch.keep],
+        "rows": [int(row.sum()) for row in batch.mask],
         "transformers bf16 from float32": floor,
         "megatron bf16 from float32": results,
         "bridge round trip is bit-exact": round_trip,
@@ -150,13 +151,13 @@ def bridged(folder: str) -> tuple[Any, bool]:
     return model, same and exported.keys() == weights.keys()
 
 
-def log_probabilities(hf: Any, batch: Batch) -> Tensor:
+def log_probabilities(hf: Any, batch: PaddedBatch) -> Tensor:
     """transformers' log-probability of each next token, (B, S - 1), a row at a time."""
     rows = []
     with torch.no_grad():
         logits = hf(
             input_ids=batch.input_ids.cuda(),
-            attention_mask=batch.keep.long().cuda(),
+            attention_mask=batch.mask.long().cuda(),
             mm_token_type_ids=batch.types.cuda(),
             **{name: value.cuda() for name, value in batch.vision.items()},
         ).logits
@@ -170,24 +171,24 @@ def next_token(logits: Tensor, ids: Tensor) -> Tensor:
     return logits[:-1].float().log_softmax(-1).gather(-1, ids[1:, None]).squeeze(-1).cpu()
 
 
-def distance(ours: Tensor, exact: Tensor, batch: Batch) -> dict[str, float]:
+def distance(ours: Tensor, exact: Tensor, batch: PaddedBatch) -> dict[str, float]:
     """Mean and largest difference of log-probabilities, over next tokens that are no padding."""
-    apart = (ours - exact).abs()[batch.keep[:, 1:]]
+    apart = (ours - exact).abs()[batch.mask[:, 1:]]
     return {"mean": float(apart.mean()), "largest": float(apart.max())}
 
 
-def compare(model: Any, batch: Batch, exact: Tensor, packed: bool, steps: int) -> dict[str, float]:
+def compare(model: Any, batch: PaddedBatch, exact: Tensor, packed: bool, steps: int) -> dict[str, float]:
     """Distance, time and memory of Megatron's model on padded or packed rows."""
     params = packed_params(batch) if packed else None
     inputs = {name: value.cuda() for name, value in batch.vision.items()}
 
     def logits() -> Tensor:
-        return model(batch.input_ids.cuda(), attention_mask=batch.keep.cuda(), packed_seq_params=params, **inputs)
+        return model(batch.input_ids.cuda(), attention_mask=batch.mask.cuda(), packed_seq_params=params, **inputs)
 
     with torch.no_grad():
         ours = torch.zeros_like(exact)
         for number, (row, ids) in enumerate(zip(rows_of(logits(), batch, packed), batch.input_ids, strict=True)):
-            ids = ids[batch.keep[number]].cuda()
+            ids = ids[batch.mask[number]].cuda()
             ours[number, : len(ids) - 1] = next_token(row, ids)
     torch.cuda.reset_peak_memory_stats()
     seconds = []
@@ -204,11 +205,11 @@ def compare(model: Any, batch: Batch, exact: Tensor, packed: bool, steps: int) -
     }
 
 
-def packed_params(batch: Batch) -> Any:
+def packed_params(batch: PaddedBatch) -> Any:
     """Cumulative lengths, as verl makes them for one rank."""
     from megatron.core.packed_seq_params import PackedSeqParams
 
-    lengths = batch.keep.sum(1)
+    lengths = batch.mask.sum(1)
     starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]).to("cuda", torch.int32)
     longest = int(lengths.max())
     return PackedSeqParams(
@@ -222,11 +223,11 @@ def packed_params(batch: Batch) -> Any:
     )
 
 
-def rows_of(logits: Tensor, batch: Batch, packed: bool) -> list[Tensor]:
+def rows_of(logits: Tensor, batch: PaddedBatch, packed: bool) -> list[Tensor]:
     """Each row's logits without padding."""
     if packed:
-        return list(logits[0].split(batch.keep.sum(1).tolist()))
-    return [row[keep.cuda()] for row, keep in zip(logits, batch.keep, strict=True)]
+        return list(logits[0].split(batch.mask.sum(1).tolist()))
+    return [row[keep.cuda()] for row, keep in zip(logits, batch.mask, strict=True)]
 
 
 if __name__ == "__main__":

@@ -123,14 +123,14 @@ def measure_all(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iter
     """A row for each answer length, number of rollouts, engine and pass that is not there yet."""
     from passes_setup import SHAPES, save_model  # pyright: ignore[reportMissingImports]
     from rich.progress import track
-    from vsi_support.engine_samples import SampleQuestion, make_batch
+    from vsi_support.engine_batches import SampleQuestion, engine_batch
 
     shape = SHAPES[options.shape]
     engines = Engines(save_model(shape, torch.float32 if options.device == "cpu" else torch.bfloat16), options.device)
     there = set(map(case_of, done))
     todo = [case for case in cases(options) if case not in there]
     for length, n, kind in track(todo, description="passes"):
-        batch = make_batch([SampleQuestion([length] * n, text=TEXT, grids=(GRID,))], calculate_entropy=False)
+        batch = engine_batch([SampleQuestion([length] * n, text=TEXT, grids=(GRID,))], calculate_entropy=False)
         for name in PASSES:
             repeats = 1 if kind == "stock" else options.repeats
             warm = kind == "frozen" or options.device == "cuda"
@@ -190,7 +190,7 @@ def floor(shape: Any, kind: str, name: str, n: int, length: int) -> float:
 
 def measure(engine: Any, batch: Any, name: str, repeats: int, device: str, *, warm: bool) -> dict[str, float]:
     """Median seconds and the peak of memory."""
-    from vsi_support.engine_samples import ppo_loss
+    from vsi_support.engine_batches import ppo_loss
 
     loss_function = ppo_loss()
 

@@ -12,7 +12,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
-from vsi_support.engine_samples import EOS, IMAGE, VIDEO, VISION_END, VISION_START
+from vsi_support.random_qwen2_vl import EOS, IMAGE, VIDEO, VISION_END, VISION_START
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ TOKENS = {
     "vision_start_token_id": VISION_START,
     "vision_end_token_id": VISION_END,
 }
-"""Of the batches in `vsi_support.engine_samples`."""
+"""Of the batches in `vsi_support.random_qwen2_vl`."""
 
 
 def save_model(shape: Shape, dtype: torch.dtype, folder: Path | None = None, tokens: dict[str, int] = TOKENS) -> Path:

@@ -1,7 +1,8 @@
-"""What is watched while a recipe trains: reward parts as metrics, rollouts that see what the actor sees, dead terms.
+"""What a recipe adds to a training step's metrics, and what it reads in verl's.
 
-verl reports the parts of a reward in validation only, and its training loop has no hook for metrics, so this wraps the
-method that computes them, once verl's trainer is imported.
+verl reports the parts of a reward in validation only: here they are means per task in training too, and a term that
+gives every response the same is named. And the first step stops a run whose rollout does not see what the actor sees.
+`verl_vsi.patches.step_metrics` calls this, because verl's training loop has no hook for metrics.
 """
 
 from __future__ import annotations
@@ -9,18 +10,66 @@ from __future__ import annotations
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# MERGED Rewards of many responses as means per task: what verl shows in validation, and leaves out in training.
+CORRELATION = "training/rollout_actor_probs_pearson_corr"
+"""verl's correlation of the probabilities that vLLM and the actor give to the same tokens."""
+
+RewardRow = tuple[str, Mapping[str, object]]
+"""Of one response: its data source, and what `compute_score` returned."""
 
 
-def means(rows: Iterable[tuple[str, Mapping[str, object]]], prefix: str = "train-aux") -> dict[str, float]:
+def add_metrics(trainer: Any, batch: Any, metrics: dict[str, Any], queue: Any) -> None:
+    """Add the parts of the reward to a step's metrics, and look at what verl has measured.
+
+    Args:
+        trainer: verl's; its config tells what to look at, and the monitor stays on it from step to step.
+        batch: the step's, as TransferQueue's keys and tags.
+        metrics: verl's of this step; added to.
+        queue: verl's TransferQueue.
+
+    Raises:
+        RolloutMismatchError: in the first step, see `TrainingMonitor.check`.
+    """
+    settings = trainer.config.get("vsi")
+    if settings is None:
+        return
+    if not hasattr(trainer, "vsi_monitor"):
+        trainer.vsi_monitor = TrainingMonitor(**settings.checks)
+    monitor: TrainingMonitor = trainer.vsi_monitor
+    monitor.check(metrics)
+    rows = list(_reward_rows(queue, batch))
+    metrics.update(reward_means(rows))
+    for term in monitor.dead_terms(rows):
+        print(
+            f"verl-vsi: reward term '{term}' gave every response the same for {monitor.constant_steps} steps, so it "
+            "teaches nothing. `verl-vsi rewards try` explains a score",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _reward_rows(queue: Any, batch: Any) -> Iterator[RewardRow]:
+    """Padding of the batch is left out."""
+    keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+    fields = ["data_source", "extra_fields"]
+    data = queue.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
+    for source, extra in zip(*(_as_list(data[name]) for name in fields), strict=True):
+        yield source, extra.get("reward_extra_info", {})
+
+
+def _as_list(column: Any) -> list[Any]:
+    """TransferQueue gives a list of one kind or another, or a stack of tensordict's."""
+    return column.tolist() if hasattr(column, "tolist") else list(column)
+
+
+def reward_means(rows: Iterable[RewardRow], prefix: str = "train-aux") -> dict[str, float]:
     """The mean of every part of the reward, per data source and over all.
 
     Args:
-        rows: (data source, what `compute_score` returned), one a response.
+        rows: one a response.
         prefix: of the names, after verl's own `val-aux/<data_source>/<part>`.
 
     Returns:
@@ -35,20 +84,14 @@ def means(rows: Iterable[tuple[str, Mapping[str, object]]], prefix: str = "train
     return {name: sum(several) / len(several) for name, several in sorted(values.items())}
 
 
-def constant_terms(rows: Iterable[tuple[str, Mapping[str, object]]]) -> list[str]:
+def constant_terms(rows: Iterable[RewardRow]) -> list[str]:
     """Reward terms that gave every response the same: they teach nothing (GRPO compares within a group)."""
-    seen: dict[str, set[object]] = defaultdict(set)
+    values: dict[str, set[object]] = defaultdict(set)
     for _, parts in rows:
         for part, value in parts.items():
             if part.startswith("reward/"):
-                seen[part].add(value)
-    return sorted(part.removeprefix("reward/") for part, several in seen.items() if len(several) == 1)
-
-
-CORRELATION = "training/rollout_actor_probs_pearson_corr"
-"""verl's correlation of the probabilities that vLLM and the actor give to the same tokens."""
-
-Rows = Sequence[tuple[str, Mapping[str, object]]]
+                values[part].add(value)
+    return sorted(part.removeprefix("reward/") for part, several in values.items() if len(several) == 1)
 
 
 class RolloutMismatchError(RuntimeError):
@@ -56,8 +99,8 @@ class RolloutMismatchError(RuntimeError):
 
 
 @dataclass
-class TrainingWatch:
-    """One run's watch.
+class TrainingMonitor:
+    """What is watched in one run, from step to step.
 
     Args:
         min_correlation: below it the first step stops the run.
@@ -66,7 +109,7 @@ class TrainingWatch:
 
     min_correlation: float
     constant_steps: int
-    _first: bool = True
+    _is_first_step: bool = True
     _steps: dict[str, int] = field(default_factory=dict)
 
     def check(self, metrics: Mapping[str, Any]) -> None:
@@ -75,75 +118,20 @@ class TrainingWatch:
         Raises:
             RolloutMismatchError: it is below the limit or not a number.
         """
-        if not self._first or CORRELATION not in metrics:
+        if not self._is_first_step or CORRELATION not in metrics:
             return
-        self._first = False
+        self._is_first_step = False
         value = float(metrics[CORRELATION])
         if math.isnan(value) or value < self.min_correlation:
-            raise RolloutMismatchError(_cause(value, self.min_correlation))
+            raise RolloutMismatchError(_explain_mismatch(value, self.min_correlation))
 
-    def dead_terms(self, rows: Rows) -> list[str]:
+    def dead_terms(self, rows: Sequence[RewardRow]) -> list[str]:
         """Terms that have now been the same for every response of `constant_steps` steps; each is named once."""
-        # self-import gone
-
-        constant = constant_terms(rows)
-        self._steps = {term: self._steps.get(term, 0) + 1 for term in constant}
+        self._steps = {term: self._steps.get(term, 0) + 1 for term in constant_terms(rows)}
         return [term for term, steps in self._steps.items() if steps == self.constant_steps]
 
 
-def add_ours(trainer: Any, batch: Any, metrics: dict[str, Any], queue: Any) -> None:
-    """Add the parts of the reward to a step's metrics, and look at what verl has measured.
-
-    Args:
-        trainer: verl's; its config tells what to look at, and the watch stays on it from step to step.
-        batch: the step's, as TransferQueue's keys and tags.
-        metrics: verl's of this step; added to.
-        queue: verl's TransferQueue.
-
-    Raises:
-        RolloutMismatchError: in the first step, see `TrainingWatch.check`.
-    """
-    settings = trainer.config.get("vsi")
-    if settings is None:
-        return
-    if not hasattr(trainer, "vsi_watch"):
-        trainer.vsi_watch = TrainingWatch(**settings.checks)
-    trainer.vsi_watch.check(metrics)
-    _report(trainer.vsi_watch, _reward_rows(queue, batch), metrics)
-
-
-def _report(watch: TrainingWatch, rows: Rows, metrics: dict[str, Any]) -> None:
-    # self-import gone
-
-    metrics.update(means(rows))
-    for term in watch.dead_terms(rows):
-        print(
-            f"verl-vsi: reward term '{term}' gave every response the same for {watch.constant_steps} steps, so it "
-            "teaches nothing. `verl-vsi rewards try` explains a score",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-def _reward_rows(queue: Any, batch: Any) -> Rows:
-    """(data source, parts of the reward) of each response; padding of the batch is left out."""
-    keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
-    fields = ["data_source", "extra_fields"]
-    data = queue.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
-    return list(_rows(*(_listed(data[field]) for field in fields)))
-
-
-def _listed(column: Any) -> list[Any]:
-    """TransferQueue gives a list of one kind or another, or a stack of tensordict's."""
-    return column.tolist() if hasattr(column, "tolist") else list(column)
-
-
-def _rows(sources: Iterable[str], extras: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, Mapping[str, object]]]:
-    for source, extra in zip(sources, extras, strict=True):
-        yield source, extra.get("reward_extra_info", {})
-
-
-def _cause(value: float, limit: float) -> str:
+def _explain_mismatch(value: float, limit: float) -> str:
     return (
         f"{CORRELATION} is {value:.4f} in the first step, below vsi.checks.min_correlation={limit}: vLLM and the actor "
         "give different probabilities to the same tokens. Causes seen: vLLM >= 0.28 normalising video frames on the "

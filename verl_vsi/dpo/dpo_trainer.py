@@ -1,4 +1,8 @@
-"""verl's SFT trainer with DPO's loss, two answers a row and a reference that is computed once, before training."""
+"""verl's SFT trainer with DPO's loss, two answers a row and a reference that is computed once, before training.
+
+The reference's log-probabilities are kept on disk, so that a resumed run need not compute them, and knows whose they
+are.
+"""
 
 from __future__ import annotations
 
@@ -22,29 +26,6 @@ from verl_vsi.config.access import row_files
 from verl_vsi.data_adapters.datasets.dpo import VsiDPODataset, flatten_pairs
 from verl_vsi.data_adapters.files import write_bytes
 from verl_vsi.dpo.loss import dpo_loss, sequence_log_probs
-
-# MERGED The reference's log-probabilities on disk, so that a resumed run need not compute them, and knows whose they are.
-
-
-def identity(config: DictConfig, rows: int) -> str:
-    """A digest of all that the numbers depend on: model, rows, prompts, frames, wrong answers."""
-    vsi = {key: OmegaConf.to_container(config.vsi[key], resolve=True) for key in ("mode", "frames")}
-    files = [row_files(config, key) for key in ("train_files", "val_files")]
-    parts = [str(config.vsi.model), config.vsi.seed, vsi, files, rows]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def save(path: Path, log_probs: torch.Tensor, who: str) -> None:
-    """Write (rows, 2) float32 whole, or not at all."""
-    write_bytes(path, to_bytes({"log_probs": log_probs.contiguous()}, metadata={"identity": who}))
-
-
-def load(path: Path, who: str) -> torch.Tensor | None:
-    """What was saved for this identity; None where nothing was, or for another."""
-    if not path.is_file():
-        return None
-    with safe_open(str(path), "pt") as file:
-        return file.get_tensor("log_probs") if (file.metadata() or {}).get("identity") == who else None
 
 
 class DPOTrainer(SFTTrainer):
@@ -83,30 +64,31 @@ class DPOTrainer(SFTTrainer):
         super()._build_ckpt_handler()
 
     def _reference(self, name: str, dataset: VsiDPODataset) -> torch.Tensor:
+        """(rows, 2) float32, from disk where it is there."""
         path = Path(self.config.trainer.default_local_dir) / "reference" / f"{name}.safetensors"
-        who = identity(self.config, len(dataset))
-        known = load(path, who)
-        if known is None:
-            known = self._compute_reference(name, dataset)
+        identity = reference_identity(self.config, len(dataset))
+        log_probs = load_reference(path, identity)
+        if log_probs is None:
+            log_probs = self._compute_reference(name, dataset)
             if self.rank == 0:
-                save(path, known, who)
-        return known
+                save_reference(path, log_probs, identity)
+        return log_probs
 
     def _compute_reference(self, name: str, dataset: VsiDPODataset) -> torch.Tensor:
         """(rows, 2) float32: each data-parallel rank computes its rows, and all get all."""
         rank, size = self.engine.get_data_parallel_rank(), self.engine.get_data_parallel_size()
         pairs = self.config.data.micro_batch_size_per_gpu // 2
-        mine = torch.zeros(len(dataset), 2)
+        log_probs = torch.zeros(len(dataset), 2)
         # every rank makes the same number of passes, because FSDP's ranks pass together: the last rows come twice
         starts = range(0, len(dataset), pairs * size)
         for start in track(starts, f"reference, {name}", disable=self.rank != 0):
             rows = [min(start + rank * pairs + i, len(dataset) - 1) for i in range(pairs)]
-            mine[rows] = self._log_probs(dataset, rows)
+            log_probs[rows] = self._log_probs(dataset, rows)
         if size > 1:
             parts: list[Any] = [None] * size
-            dist.all_gather_object(parts, mine, group=self.engine.get_data_parallel_group())
-            mine = torch.where(torch.stack(parts) != 0, torch.stack(parts), -torch.inf).amax(0)
-        return mine
+            dist.all_gather_object(parts, log_probs, group=self.engine.get_data_parallel_group())
+            log_probs = torch.where(torch.stack(parts) != 0, torch.stack(parts), -torch.inf).amax(0)
+        return log_probs
 
     def _log_probs(self, dataset: VsiDPODataset, rows: list[int]) -> torch.Tensor:
         """(len(rows), 2) on the CPU."""
@@ -128,6 +110,43 @@ class DPOTrainer(SFTTrainer):
             "pad_token_id": self.model_config.tokenizer.pad_token_id,
             "compute_loss": False,
         }
+
+
+def reference_identity(config: DictConfig, rows: int) -> str:
+    """A digest of all that the reference's numbers depend on: model, rows, prompts, frames, wrong answers.
+
+    Args:
+        config: of the run.
+        rows: of the data set.
+    """
+    vsi = {key: OmegaConf.to_container(config.vsi[key], resolve=True) for key in ("mode", "frames")}
+    files = [row_files(config, key) for key in ("train_files", "val_files")]
+    parts = [str(config.vsi.model), config.vsi.seed, vsi, files, rows]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def save_reference(path: Path, log_probs: torch.Tensor, identity: str) -> None:
+    """Write the reference's log-probabilities whole, or not at all.
+
+    Args:
+        path: of a safetensors file.
+        log_probs: (rows, 2) float32.
+        identity: whose they are.
+    """
+    write_bytes(path, to_bytes({"log_probs": log_probs.contiguous()}, metadata={"identity": identity}))
+
+
+def load_reference(path: Path, identity: str) -> torch.Tensor | None:
+    """What was saved for this identity, (rows, 2); None where nothing was, or for another.
+
+    Args:
+        path: of a safetensors file.
+        identity: whose log-probabilities are looked for.
+    """
+    if not path.is_file():
+        return None
+    with safe_open(str(path), "pt") as file:
+        return file.get_tensor("log_probs") if (file.metadata() or {}).get("identity") == identity else None
 
 
 class _MeanMetrics:

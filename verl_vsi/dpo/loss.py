@@ -1,4 +1,20 @@
-"""Direct Preference Optimization, https://arxiv.org/abs/2305.18290, equation 7."""
+r"""Direct Preference Optimization (Rafailov et al. 2023, https://arxiv.org/abs/2305.18290), equation 7.
+
+RLHF looks for the policy that maximises reward minus a KL penalty (equation 3),
+
+$$\max_\pi \; \mathbb{E}[r(x, y)] - \beta \, \mathrm{KL}(\pi \,\|\, \pi_{\mathrm{ref}}).$$
+
+DPO needs neither a reward model nor sampling: the policy itself stands for the reward that it would be best for,
+
+$$\hat r(x, y) = \beta \log \frac{\pi(y \mid x)}{\pi_{\mathrm{ref}}(y \mid x)}$$
+
+(up to a term that depends on x alone), and is fitted so that chosen answers c get a higher one than rejected answers r:
+
+$$\mathcal{L} = -\mathbb{E}\left[\log \sigma\big(\hat r(x, c) - \hat r(x, r)\big)\right].$$
+
+So beta is the strength of the implicit KL constraint: a larger one keeps the policy closer to the reference. It usually
+lies between 0.01 and 0.5.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +25,7 @@ from torch.nn.functional import logsigmoid
 
 
 def sequence_log_probs(log_probs: torch.Tensor, loss_mask: torch.Tensor) -> torch.Tensor:
-    """Log-probability of each answer.
+    """Log-probability of each answer, log pi(y | x).
 
     Args:
         log_probs: nested (B, j): at position t, of token t + 1.
@@ -34,8 +50,9 @@ def margins(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     Returns:
         (B,) log pi(c)/ref(c) - log pi(r)/ref(r).
     """
-    ratios = (policy - reference).view(-1, 2)
-    return ratios[:, 0] - ratios[:, 1]
+    # log pi/ref of each answer: its implicit reward over beta
+    log_ratios = (policy - reference).view(-1, 2)
+    return log_ratios[:, 0] - log_ratios[:, 1]
 
 
 def dpo_loss(
@@ -47,7 +64,7 @@ def dpo_loss(
         model_output: with `log_probs`, nested (2B, j).
         data: with `loss_mask`, nested (2B, j); `reference`, nested (2B, 1); `dp_size`.
         dp_group: unused.
-        beta: how far the policy may leave the reference.
+        beta: strength of the implicit KL constraint; a larger one keeps the policy closer to the reference.
         pairs: of the whole batch, over all ranks; engines average gradients over ranks, so each scales by their number.
 
     Returns:
@@ -55,6 +72,8 @@ def dpo_loss(
     """
     policy = sequence_log_probs(model_output["log_probs"], data["loss_mask"])
     margin = margins(policy, data["reference"].values().to(policy))
+    # log sigma(beta * margin): near 0 where the chosen answer leads clearly, so such pairs hardly pull any more;
+    # a small beta asks for a larger margin before that, further from the reference
     loss = -logsigmoid(beta * margin).sum() / pairs * data["dp_size"]
     detached = margin.detach()
     return loss, {

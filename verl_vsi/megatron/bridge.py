@@ -1,4 +1,7 @@
-"""Qwen2-VL for Megatron-Bridge: config and weights, both ways. Needs Megatron-Bridge; importing it registers it."""
+"""Qwen2-VL for Megatron-Bridge: its provider, its config and its weights, both ways.
+
+Needs Megatron-Bridge; importing this registers it there.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +21,19 @@ from megatron.bridge.models.gpt_provider import GPTModelProvider
 from transformers import Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 
-from verl_vsi.megatron.inputs import vision_tower
+from verl_vsi.megatron.model_inputs import vision_tower
 from verl_vsi.megatron.positions import VisionTokens
 from verl_vsi.megatron.qwen2_vl import Qwen2VLModel
-from verl_vsi.megatron.weights import TABLE, Kind, WeightMapping, missing
+from verl_vsi.megatron.weights import TABLE, Kind, WeightMapping, missing_weights
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
     from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLTextConfig
 
 
-# MERGED What Megatron-Bridge makes the model from. Needs Megatron-Bridge.
-
-
 @dataclass
 class Qwen2VLModelProvider(GPTModelProvider):
-    """Qwen2-VL's language model, vision tower and what of them is trained.
+    """What Megatron-Bridge builds the model from: language model, vision tower and what of them is trained.
 
     verl sets the parallel sizes, and everything under `megatron.override_transformer_config`: that is where a run sets
     the freeze flags. (LoRA of type "lora" freezes all that is no adapter, whatever the flags say.)
@@ -55,7 +55,13 @@ class Qwen2VLModelProvider(GPTModelProvider):
     def provide(
         self, pre_process: bool | None = None, post_process: bool | None = None, vp_stage: int | None = None
     ) -> Qwen2VLModel:
-        """One pipeline stage of the model."""
+        """One pipeline stage of the model.
+
+        Args:
+            pre_process: whether it is the first, with embedding and vision tower.
+            post_process: whether it is the last, with the output layer.
+            vp_stage: its number among the virtual stages of a rank.
+        """
         language_model = super().provide(pre_process=pre_process, post_process=post_process, vp_stage=vp_stage)
         visual = vision_tower(self.vision_config, self.params_dtype) if language_model.pre_process else None
         tokens = VisionTokens(self.image_token_id, self.video_token_id, self.vision_config.spatial_merge_size)
@@ -82,7 +88,7 @@ class Qwen2VLBridge(MegatronModelBridge):
             "hidden_dropout": 0.0,
             "apply_rope_fusion": False,
             "position_embedding_type": "mrope",
-            "mrope_section": mrope_section(text),
+            "mrope_section": _mrope_section(text),
             # the text config has a flag of its own, which is not the checkpoint's
             "share_embeddings_and_output_weights": config.tie_word_embeddings,
             "vision_config": config.vision_config,
@@ -93,10 +99,14 @@ class Qwen2VLBridge(MegatronModelBridge):
 
     def mapping_registry(self) -> MegatronMappingRegistry:
         """The table of weights in Megatron-Bridge's terms."""
-        return MegatronMappingRegistry(*(mapping(row) for row in TABLE))
+        return MegatronMappingRegistry(*(_mapping(row) for row in TABLE))
 
     def build_conversion_tasks(self, hf_pretrained: Any, megatron_model: Any) -> Any:
         """Megatron-Bridge's, after a look at the checkpoint: it would leave a weight that it misses at random.
+
+        Args:
+            hf_pretrained: Megatron-Bridge's view of the checkpoint.
+            megatron_model: the model that gets its weights.
 
         Raises:
             ValueError: the checkpoint has not the weights, or not under the published names.
@@ -104,26 +114,25 @@ class Qwen2VLBridge(MegatronModelBridge):
         source = getattr(getattr(hf_pretrained, "state", None), "source", None)
         if source is not None:
             config = hf_pretrained.config
-            tied = config.tie_word_embeddings
-            absent = missing(source.get_all_keys(), config.text_config.num_hidden_layers, tied)
-            if absent:
+            layers, tied = config.text_config.num_hidden_layers, config.tie_word_embeddings
+            if missing := missing_weights(source.get_all_keys(), layers, tied):
                 raise ValueError(
-                    f"the checkpoint lacks {len(absent)} weights of Qwen2-VL under their published names, first "
-                    f"{absent[:3]}: write it anew with transformers' save_pretrained"
+                    f"the checkpoint lacks {len(missing)} weights of Qwen2-VL under their published names, first "
+                    f"{missing[:3]}: write it anew with transformers' save_pretrained"
                 )
         return super().build_conversion_tasks(hf_pretrained, megatron_model)
 
 
-def mrope_section(text: Qwen2VLTextConfig) -> list[int]:
-    """Rotary frequencies for time, height and width."""
-    # transformers 5, 4
+def _mrope_section(text: Qwen2VLTextConfig) -> list[int]:
+    """How many rotary frequencies are for time, height and width."""
+    # transformers 5 has rope_parameters, 4 rope_scaling
     parameters = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
     if "mrope_section" not in parameters:
         raise ValueError(f"the checkpoint's config has no mrope_section among its rope parameters: {parameters}")
     return list(parameters["mrope_section"])
 
 
-def mapping(row: WeightMapping) -> MegatronParamMapping:
+def _mapping(row: WeightMapping) -> MegatronParamMapping:
     """A row of the table as Megatron-Bridge's mapping."""
     if row.kind is Kind.QKV:
         q, k, v = row.huggingface

@@ -17,14 +17,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class VisionTokens:
-    """Ids of the tokens that stand for vision, and how many patches share one."""
+    """Ids of the tokens that stand for vision, and how many patches share one.
+
+    Attributes:
+        image: id of `<|image_pad|>`.
+        video: id of `<|video_pad|>`.
+        merge: side of the square of patches behind one token.
+    """
 
     image: int
-    """Id of `<|image_pad|>`."""
     video: int
-    """Id of `<|video_pad|>`."""
     merge: int
-    """Side of the square of patches behind one token."""
 
 
 Grid = tuple[int, int, int]
@@ -52,8 +55,8 @@ def mrope_positions(
     """
     grids = {tokens.image: _grids(image_grid_thw), tokens.video: _grids(video_grid_thw)}
     rows = [_row_positions(row, tokens, grids, number) for number, row in enumerate(input_ids.cpu())]
-    for name, left in (("image", grids[tokens.image]), ("video", grids[tokens.video])):
-        if count := len(list(left)):
+    for name, remaining in (("image", grids[tokens.image]), ("video", grids[tokens.video])):
+        if count := len(list(remaining)):
             raise ValueError(f"{count} {name} grids have no tokens in this batch: ids and grids come from other rows")
     return torch.stack(rows, dim=1).to(input_ids.device)
 
@@ -88,10 +91,10 @@ def _next_grid(ids: Tensor, index: int, tokens: VisionTokens, grids: dict[int, I
             f"pass {name}_grid_thw of every {name} in the batch; in a response, the model itself has sampled the token"
         )
     expected = grid[0] * grid[1] * grid[2] // tokens.merge**2
-    found = int((ids[index : index + expected] == token).sum())
-    if found != expected:
+    count = int((ids[index : index + expected] == token).sum())
+    if count != expected:
         raise ValueError(
-            f"row {number} has {found} {name} tokens from position {index}, and its grid {grid} stands for {expected}: "
+            f"row {number} has {count} {name} tokens from position {index}, and its grid {grid} stands for {expected}: "
             "the prompt was cut, or the frames were resized after the prompt was made"
         )
     return grid

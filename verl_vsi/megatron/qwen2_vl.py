@@ -15,8 +15,9 @@ from megatron.core.tensor_parallel import scatter_to_sequence_parallel_region
 from megatron.core.transformer.module import MegatronModule
 from torch import Tensor, nn
 
-from verl_vsi.megatron.inputs import Packing, features, packing, put_in
+from verl_vsi.megatron.model_inputs import RowPacking, row_packing
 from verl_vsi.megatron.positions import VisionTokens, mrope_positions
+from verl_vsi.sharing.vision_features import run_tower, scatter_features
 
 if TYPE_CHECKING:
     from megatron.core.models.gpt import GPTModel
@@ -41,7 +42,7 @@ class Qwen2VLModel(MegatronModule):
         self, config: TransformerConfig, language_model: GPTModel, visual: nn.Module | None, tokens: VisionTokens
     ) -> None:
         super().__init__(config=config)
-        _refuse(config)
+        _check_config(config)
         self.language_model = language_model
         if visual is not None:
             self.visual = visual
@@ -88,18 +89,15 @@ class Qwen2VLModel(MegatronModule):
         Raises:
             ValueError: padding that is not on the right, or tokens that do not match the grids or the pixels.
         """
-        keep = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-        _check_padding(keep)
+        mask = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+        _check_padding(mask)
         positions = mrope_positions(input_ids, self.tokens, image_grid_thw, video_grid_thw)
-        pack = None if packed_seq_params is None else packing(keep, _row_starts(packed_seq_params))
+        pack = None if packed_seq_params is None else row_packing(mask, _row_starts(packed_seq_params))
         if pack is not None:
             positions = pack(positions.permute(1, 2, 0)).permute(2, 0, 1).contiguous()
         embeddings = None
         if self.pre_process:
-            vision = {
-                self.tokens.image: (pixel_values, image_grid_thw),
-                self.tokens.video: (pixel_values_videos, video_grid_thw),
-            }
+            vision = {"image": (pixel_values, image_grid_thw), "video": (pixel_values_videos, video_grid_thw)}
             embeddings = self._decoder_input(self._embed(input_ids, vision), pack)
         return self.language_model(
             input_ids=None,
@@ -129,16 +127,16 @@ class Qwen2VLModel(MegatronModule):
             if part:
                 parameter.requires_grad = False
 
-    def _embed(self, input_ids: Tensor, vision: dict[int, tuple[Tensor | None, Tensor | None]]) -> Tensor:
-        """Embeddings of text and vision, (B, S, hidden)."""
+    def _embed(self, input_ids: Tensor, vision: dict[str, tuple[Tensor | None, Tensor | None]]) -> Tensor:
+        """Embeddings (B, S, hidden) of text and vision; `vision` has patches and grids by kind."""
         embeddings = self.language_model.embedding(input_ids=input_ids, position_ids=None).transpose(0, 1)
-        dtype = next(self.visual.parameters()).dtype
-        for token, (pixels, grid_thw) in vision.items():
-            if pixels is not None and grid_thw is not None:
-                embeddings = put_in(embeddings, input_ids, token, features(self.visual, pixels, grid_thw, dtype))
+        for kind, (patches, grids) in vision.items():
+            if patches is not None and grids is not None:
+                features = run_tower(self.visual, patches, grids)
+                embeddings = scatter_features(embeddings, input_ids, getattr(self.tokens, kind), features, kind)
         return embeddings
 
-    def _decoder_input(self, embeddings: Tensor, pack: Packing | None) -> Tensor:
+    def _decoder_input(self, embeddings: Tensor, pack: RowPacking | None) -> Tensor:
         """(B, S, hidden) as the decoder wants it: packed, time first, this rank's part of the sequence."""
         hidden = (embeddings if pack is None else pack(embeddings)).transpose(0, 1).contiguous()
         return scatter_to_sequence_parallel_region(hidden) if self.config.sequence_parallel else hidden
@@ -151,15 +149,15 @@ def _row_starts(params: PackedSeqParams) -> Tensor:
     return starts
 
 
-def _check_padding(keep: Tensor) -> None:
-    if bool((keep[:, 1:] & ~keep[:, :-1]).any()):
+def _check_padding(mask: Tensor) -> None:
+    if bool((mask[:, 1:] & ~mask[:, :-1]).any()):
         raise ValueError(
             "attention_mask has padding before or between tokens; Qwen2-VL on Megatron takes padding on the right "
             "only, as verl's Megatron engine makes it"
         )
 
 
-def _refuse(config: TransformerConfig) -> None:
+def _check_config(config: TransformerConfig) -> None:
     if config.context_parallel_size > 1:
         raise ValueError(
             f"context_parallel_size={config.context_parallel_size}: Qwen2-VL on Megatron runs without context "

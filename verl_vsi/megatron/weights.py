@@ -65,12 +65,12 @@ TABLE: tuple[WeightMapping, ...] = (
 )
 
 
-def find(megatron_name: str) -> WeightMapping | None:
+def mapping_of(megatron_name: str) -> WeightMapping | None:
     """The row of one Megatron weight, its wildcards filled in; None for a weight that the table does not have."""
     for row in TABLE:
-        filled = _match(row.megatron, megatron_name)
-        if filled is not None:
-            return WeightMapping(row.kind, megatron_name, tuple(_fill(name, filled) for name in row.huggingface))
+        rest = _match(row.megatron, megatron_name)
+        if rest is not None:
+            return WeightMapping(row.kind, megatron_name, tuple(_fill(name, rest) for name in row.huggingface))
     return None
 
 
@@ -88,7 +88,7 @@ def language_names(layers: int, tied: bool) -> Iterator[str]:
             yield from (name.replace("*", str(layer)) for layer in range(layers)) if "*" in name else (name,)
 
 
-def missing(checkpoint: Iterable[str], layers: int, tied: bool) -> list[str]:
+def missing_weights(checkpoint: Iterable[str], layers: int, tied: bool) -> list[str]:
     """Names that a checkpoint of this model must have and does not, sorted.
 
     Args:
@@ -111,9 +111,9 @@ def _match(pattern: str, name: str) -> str | None:
     head, tail = pattern.split(wildcard)
     if not (name.startswith(head) and name.endswith(tail)) or len(name) <= len(head) + len(tail):
         return None
-    filled = name[len(head) : len(name) - len(tail)]
-    return filled if wildcard == "**" or filled.isdigit() else None
+    rest = name[len(head) : len(name) - len(tail)]
+    return rest if wildcard == "**" or rest.isdigit() else None
 
 
-def _fill(pattern: str, filled: str) -> str:
-    return pattern.replace("**", filled).replace("*", filled)
+def _fill(pattern: str, rest: str) -> str:
+    return pattern.replace("**", rest).replace("*", rest)

@@ -23,9 +23,9 @@ def _wrap(trainer_base: Any) -> None:
 
     @wraps(upstream)
     def _compute_metrics(self: Any, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        from verl_vsi.training_metrics import add_ours
+        from verl_vsi.training_metrics import add_metrics
 
         upstream(self, batch, metrics, *args, **kwargs)
-        add_ours(self, batch, metrics, trainer_base.tq)
+        add_metrics(self, batch, metrics, trainer_base.tq)
 
     trainer_base.PPOTrainer._compute_metrics = _compute_metrics

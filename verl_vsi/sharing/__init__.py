@@ -1,11 +1,19 @@
-"""Training passes that do the work of a group once: one vision pass a video, one prompt pass a group.
+"""One computation a group: a question's video and prompt once for all of its rollouts, in rollout and in training.
 
-vsGRPO samples n answers to one question on one video. verl's engine computes the video and the prompt n times, in each
-of its three passes (old, reference, update); the engine here computes them once, and gives the same numbers.
+vsGRPO samples n answers to one question on one video. verl prepares and computes the video and the prompt n times, in
+rollout and in each of its three passes (old, reference, update); here it is done once, and gives the same numbers.
 
-Offered to verl beside its own, by engine vendor and by trainer name: a run takes them by `VERL_ENGINE_VENDOR=vsi_shared` in
-its workers and `trainer.v1.trainer_mode=vsi_sync`, both of which `passes=shared` sets; `passes=stock` leaves verl as it
-is.
+The arrows go one way. `verl_batches` and what it takes know no engine and no model, so another engine starts there:
+
+    rollout   agent_loop_manager -> agent_loop -> stored_video
+    trainer   group_trainer      -> batching -> packing -> packed_layout
+    passes    engine, shadow     -> verl_batches -> batching, vision, log_probs
+                                 -> model_hooks -> attention -> kernels -> packed_layout
+    all three ask `eligibility`, as recipes and checks do: what can a run share, and why not the rest?
+
+Offered to verl beside its own, by vendor and by trainer name. A run takes them by `VERL_ENGINE_VENDOR=vsi_shared` in
+its workers and `trainer.v1.trainer_mode=vsi_sync`, both of which `passes=shared` sets; `passes=stock` leaves verl as
+it is.
 """
 
 from __future__ import annotations

@@ -1,9 +1,13 @@
-"""The agent loop `vsi_single_turn`: verl's single turn, with the question prepared once for all of its rollouts."""
+"""The agent loop `vsi_single_turn`: verl's single turn, with the question prepared once for all of its rollouts.
+
+verl decodes a video, calls the processor and sends float pixels for each of the n rollouts of a question, several
+times. Here a question is prepared once; its frames go to vLLM as one shared object, a name in the frame store goes to
+the trainer, and its rollouts go to one replica, whose caches then hit.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +20,13 @@ from verl.trainer.distillation import is_distillation_enabled
 from verl.utils.profiler import simple_timer
 
 from verl_vsi.data_adapters.datasets.data_settings import DataSettings
+from verl_vsi.data_adapters.lru import LRUCache
 from verl_vsi.sharing.eligibility import why_upstream_run
-from verl_vsi.sharing.stored_video import KEY, StoredVideo, names_in
+from verl_vsi.sharing.stored_video import KEY, StoredVideo, video_names
 
 NAME = "vsi_single_turn"
 PREPARED = "vsi_prepared"
 """Where an output's `multi_modal_data`, which goes no further than its worker, holds the `PreparedQuestion`."""
-
-_QUESTIONS = 32
-"""Questions that a process remembers; the rollouts of one start together."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,17 @@ class PreparedQuestion:
 
     Attributes:
         ids: prompt tokens, video placeholders expanded.
-        media: images and videos as verl's server takes them, videos as a shared object of Ray.
-        inputs: what the trainer gets: grids, and names of stored videos (or pixels, where there is no store).
+        server_media: images and videos as verl's server takes them, videos as a shared object of Ray.
+        trainer_inputs: what the trainer gets: grids, and names of stored videos (or pixels, where there is no store).
     """
 
     ids: list[int]
-    media: dict[str, Any]
-    inputs: dict[str, Any]
+    server_media: dict[str, Any]
+    trainer_inputs: dict[str, Any]
+
+
+_REMEMBERED_QUESTIONS = 32
+"""In a process; the rollouts of a question start together."""
 
 
 class PreparedCache:
@@ -47,15 +53,17 @@ class PreparedCache:
 
     def __init__(self) -> None:
         """Remember nothing yet."""
-        self._tasks: OrderedDict[str, asyncio.Task[PreparedQuestion]] = OrderedDict()
+        self._tasks: LRUCache[str, asyncio.Future[PreparedQuestion]] = LRUCache(_REMEMBERED_QUESTIONS)
 
     async def get(self, uid: str, prepare: Callable[[], Awaitable[PreparedQuestion]]) -> PreparedQuestion:
-        """The preparation of this question."""
-        if uid not in self._tasks:
-            self._tasks[uid] = asyncio.ensure_future(prepare())
-            while len(self._tasks) > _QUESTIONS:
-                self._tasks.popitem(last=False)
-        return await asyncio.shield(self._tasks[uid])
+        """The preparation of this question.
+
+        Args:
+            uid: of the question.
+            prepare: called if nobody has called one for it yet.
+        """
+        task = self._tasks.get(uid) or self._tasks.put(uid, asyncio.ensure_future(prepare()))
+        return await asyncio.shield(task)
 
 
 PREPARED_QUESTIONS = PreparedCache()
@@ -79,7 +87,7 @@ class GroupSingleTurn(SingleTurnAgentLoop):
                 sampling_params=dict(sampling_params),
                 mm_processor_kwargs=self._get_mm_processor_kwargs(),
                 priority=int(priority),
-                **question.media,
+                **question.server_media,
             )
         metrics["num_preempted"] = -1 if answer.num_preempted is None else answer.num_preempted
         return await self._output(question, answer, metrics)
@@ -98,14 +106,15 @@ class GroupSingleTurn(SingleTurnAgentLoop):
         inputs.pop("attention_mask", None)
         if videos and not self._get_mm_processor_kwargs() and why_upstream_run(self.config) is None:
             settings = DataSettings.from_config(self.data_config.get("vsi"))
-            inputs[KEY] = [StoredVideo(settings, name).text for name in names_in(messages)]
+            inputs[KEY] = [StoredVideo(settings, name).text for name in video_names(messages)]
             del inputs["pixel_values_videos"]
-        return PreparedQuestion(ids, {"image_data": images, "video_data": ray.put(videos) if videos else None}, inputs)
+        server_media = {"image_data": images, "video_data": ray.put(videos) if videos else None}
+        return PreparedQuestion(ids, server_media, trainer_inputs=inputs)
 
     async def _output(self, question: PreparedQuestion, answer: Any, metrics: dict[str, Any]) -> AgentLoopOutput:
-        spoken = answer.log_probs or None
+        sampled = answer.log_probs or None
         merged, mask, log_probs = await self.ct_merge_assistant_token(
-            question.ids, answer.token_ids, [], [] if spoken else None, assistant_logprobs=spoken
+            question.ids, answer.token_ids, [], [] if sampled else None, assistant_logprobs=sampled
         )
         longest, start = self.rollout_config.response_length, len(merged.token_ids) - len(mask)
         return AgentLoopOutput(

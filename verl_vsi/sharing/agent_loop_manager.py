@@ -20,8 +20,8 @@ from verl.utils.rollout_trace import rollout_trace_attr
 
 from verl_vsi.sharing import agent_loop
 
-_actor: Any = AgentLoopWorkerTQ
-_Worker: Any = _actor.__ray_metadata__.modified_class
+_remote_class: Any = AgentLoopWorkerTQ
+_Worker: Any = _remote_class.__ray_metadata__.modified_class
 
 
 class GroupWorker(_Worker):
@@ -56,7 +56,9 @@ class GroupWorker(_Worker):
 
     def _compute_multi_modal_inputs(self, output: Any, input_ids: torch.Tensor) -> dict[str, Any]:
         question = (output.multi_modal_data or {}).get(agent_loop.PREPARED)
-        return super()._compute_multi_modal_inputs(output, input_ids) if question is None else dict(question.inputs)
+        if question is None:
+            return super()._compute_multi_modal_inputs(output, input_ids)
+        return dict(question.trainer_inputs)
 
     async def _compute_score(self, outputs: list[Any], kwargs: dict[str, Any]) -> None:
         if self.reward_loop_worker_handles is None or self.config.reward.reward_model.enable or len(outputs) > 1:
@@ -64,7 +66,7 @@ class GroupWorker(_Worker):
             return
         timing: dict[str, float] = {}
         with simple_timer("compute_score", timing):
-            result = await self._local_scorer().compute_score(_to_score(outputs[0], kwargs))
+            result = await self._local_scorer().compute_score(_reward_input(outputs[0], kwargs))
         outputs[0].reward_score = result["reward_score"]
         outputs[0].extra_fields["reward_extra_info"] = result["reward_extra_info"]
         outputs[0].metrics.compute_score = timing["compute_score"]
@@ -75,23 +77,22 @@ class GroupWorker(_Worker):
         return self._scorer
 
 
-def _to_score(output: Any, kwargs: dict[str, Any]) -> DataProto:
+def _reward_input(output: Any, kwargs: dict[str, Any]) -> DataProto:
     """An answer as verl's reward managers take it."""
     prompt, answer = (torch.tensor([ids], dtype=torch.int64) for ids in (output.prompt_ids, output.response_ids))
     ids = torch.cat((prompt, answer), dim=1)
     tensors = {"prompts": prompt, "responses": answer, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    about = {
+    extra = {
         "__num_turns__": output.num_turns,
         "tool_extra_fields": output.extra_fields,
         "prompt_len": len(output.prompt_ids),
         "response_len": len(output.response_ids),
     }
-    return DataProto(
-        TensorDict(tensors, batch_size=1), {key: _one(value) for key, value in {**kwargs, **about}.items()}
-    )
+    rows = {key: _object_row(value) for key, value in {**kwargs, **extra}.items()}
+    return DataProto(TensorDict(tensors, batch_size=1), rows)
 
 
-def _one(value: Any) -> np.ndarray:
+def _object_row(value: Any) -> np.ndarray:
     array = np.empty(1, dtype=object)
     array[0] = value
     return array

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from verl_vsi.sharing.kernels import Kernel, Pairs, kernel_for
-from verl_vsi.sharing.layout import Layout
+from verl_vsi.sharing.packed_layout import PackedLayout
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float) -> Tensor:
     """Attention of a packed batch.
 
     Args:
@@ -36,15 +36,26 @@ def attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: flo
     """
     kernel = kernel_for(query)
     if kernel is None:
-        return masked(query, key, value, layout.mask, scale)
+        return attend_with_mask(query, key, value, layout.mask, scale)
     if not kernel.grouped:
         repeats = query.shape[1] // key.shape[1]
         key, value = (tensor.repeat_interleave(repeats, dim=1) for tensor in (key, value))
     return _Packed.apply(query, key, value, layout, scale, kernel)  # pyright: ignore[reportReturnType]
 
 
-def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """The same with a dense mask (T, T): any device, more memory."""
+def attend_with_mask(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """The same with a dense mask: any device, more memory.
+
+    Args:
+        query: (T, H, D).
+        key: (T, K, D), H a multiple of K.
+        value: (T, K, D).
+        mask: (T, T) bool, true where a token sees another.
+        scale: factor on the scores.
+
+    Returns:
+        (T, H, D).
+    """
     query, key, value = (tensor.transpose(0, 1)[None] for tensor in (query, key, value))
     out = functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, scale=scale, enable_gqa=query.shape[1] != key.shape[1]
@@ -55,7 +66,7 @@ def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float
 class _Packed(torch.autograd.Function):
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float, kernel: Kernel
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float, kernel: Kernel
     ) -> Tensor:
         ctx.within_prompts, ctx.to_prompts, ctx.within_answers = _calls(layout, scale)
         ctx.layout, ctx.kernel = layout, kernel
@@ -64,9 +75,9 @@ class _Packed(torch.autograd.Function):
         v_prompts, v_answers = _halves(value, layout)
         out, lse = kernel.forward(q_prompts, k_prompts, v_prompts, ctx.within_prompts)
         if layout.answer_tokens:
-            there = kernel.forward(q_answers, k_prompts, v_prompts, ctx.to_prompts)
-            itself = kernel.forward(q_answers, k_answers, v_answers, ctx.within_answers)
-            merged = _merge(*there, *itself)
+            over_prompts = kernel.forward(q_answers, k_prompts, v_prompts, ctx.to_prompts)
+            over_answers = kernel.forward(q_answers, k_answers, v_answers, ctx.within_answers)
+            merged = _merge(*over_prompts, *over_answers)
             out, lse = torch.cat((out, merged[0])), torch.cat((lse, merged[1]))
         ctx.save_for_backward(query, key, value, out, lse)
         return out
@@ -78,15 +89,15 @@ class _Packed(torch.autograd.Function):
         prompts, (grad, query, key, value, out, lse) = zip(*tensors, strict=True)
         dq, dk, dv = kernel.backward(*prompts, ctx.within_prompts)
         if layout.answer_tokens:
-            there = kernel.backward(grad, query, prompts[2], prompts[3], out, lse, ctx.to_prompts)
-            itself = kernel.backward(grad, query, key, value, out, lse, ctx.within_answers)
-            dq = torch.cat((dq, there[0] + itself[0]))
-            dk = torch.cat((dk + there[1], itself[1]))
-            dv = torch.cat((dv + there[2], itself[2]))
+            over_prompts = kernel.backward(grad, query, prompts[2], prompts[3], out, lse, ctx.to_prompts)
+            over_answers = kernel.backward(grad, query, key, value, out, lse, ctx.within_answers)
+            dq = torch.cat((dq, over_prompts[0] + over_answers[0]))
+            dk = torch.cat((dk + over_prompts[1], over_answers[1]))
+            dv = torch.cat((dv + over_prompts[2], over_answers[2]))
         return dq, dk, dv, None, None, None
 
 
-def _calls(layout: Layout, scale: float) -> tuple[Pairs, Pairs, Pairs]:
+def _calls(layout: PackedLayout, scale: float) -> tuple[Pairs, Pairs, Pairs]:
     """Within the prompts, from answers to their prompt, within each answer."""
     return (
         Pairs(layout.prompts, layout.prompts, True, scale),
@@ -95,7 +106,7 @@ def _calls(layout: Layout, scale: float) -> tuple[Pairs, Pairs, Pairs]:
     )
 
 
-def _halves(tensor: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+def _halves(tensor: Tensor, layout: PackedLayout) -> tuple[Tensor, Tensor]:
     """Tokens of prompts, tokens of answers."""
     return tensor[: layout.prompt_tokens], tensor[layout.prompt_tokens :]
 

@@ -1,7 +1,10 @@
-"""Micro-batches of whole groups.
+"""Groups kept whole: dealt out to ranks and mini-batches, then cut into micro-batches.
+
+verl deals a batch out by position: a rank gets a run of rows, and a mini-batch a run of those. Such a run is a cell
+here; all cells have the same number of rows, and about the same work.
 
 A micro-batch's cost is what a shared pass really computes: tokens after packing for verl's dynamic batches
-(`max_token_len_per_gpu`), rows for its fixed ones (`micro_batch_size_per_gpu`). A group over the limit is cut, and each
+(`max_token_len_per_gpu`), rows for its fixed ones (`micro_batch_size_per_gpu`). A group over a limit is cut, and each
 piece computes the prompt anew: the numbers stay the same, the work grows.
 """
 
@@ -13,30 +16,19 @@ from typing import Any
 
 from verl_vsi.sharing.packing import Rollout, group_rollouts, packed_tokens
 
-# MERGED An order of the batch in which groups stay whole, on a rank and in a mini-batch, and ranks have about the same work.
-#
-# verl deals the batch out by position: a rank gets a run of rows, and a mini-batch a run of those. Such a run is a cell
-# here; all cells have the same number of rows.
+Rows = list[int]
+"""Row numbers of a batch."""
+
+Cost = Callable[[Rows], int]
+"""Of rows that share a prompt."""
 
 
-@dataclass
-class _Cell:
-    room: int
-    cost: int = 0
-    rows: list[int] = field(default_factory=list)
-
-    def take(self, rows: Sequence[int], cost: int) -> None:
-        self.rows += rows
-        self.room -= len(rows)
-        self.cost += cost
-
-
-def whole_groups(uids: Sequence[Hashable], prompts: Sequence[int], answers: Sequence[int], cells: int) -> list[int]:
+def whole_groups(uids: Sequence[Hashable], prompts: Sequence[int], answers: Sequence[int], cells: int) -> Rows:
     """Row numbers in the order in which verl should have them.
 
     Groups go to the cell with the least work that has room for all of their rows, the largest first. Where the numbers
     do not work out (a world size that does not divide the questions, a group that lost a rollout), as few groups as
-    possible are cut: each part computes the prompt anew, with the same result.
+    possible are cut.
 
     Args:
         uids: group of each row.
@@ -44,72 +36,84 @@ def whole_groups(uids: Sequence[Hashable], prompts: Sequence[int], answers: Sequ
         answers: tokens of each row's answer.
         cells: ranks times mini-batches; divides the number of rows.
     """
-    rooms = [_Cell(len(uids) // cells) for _ in range(cells)]
-    groups: dict[Hashable, list[int]] = {}
+    groups: dict[Hashable, Rows] = {}
     for row, uid in enumerate(uids):
         groups.setdefault(uid, []).append(row)
 
-    def cost(rows: Sequence[int]) -> int:
+    def cost(rows: Rows) -> int:
         return prompts[rows[0]] + sum(answers[row] for row in rows)
 
-    left = []
+    filled = [_Cell(len(uids) // cells) for _ in range(cells)]
+    too_large: list[Rows] = []
     for rows in sorted(groups.values(), key=lambda rows: (len(rows), cost(rows)), reverse=True):
-        fitting = [cell for cell in rooms if cell.room >= len(rows)]
-        if fitting:
+        if fitting := [cell for cell in filled if cell.room >= len(rows)]:
             min(fitting, key=lambda cell: cell.cost).take(rows, cost(rows))
         else:
-            left.append(rows)
-    for rows in left:
-        _fill(rooms, rows, cost)
-    return [row for cell in rooms for row in cell.rows]
+            too_large.append(rows)
+    for rows in too_large:
+        _spread(rows, filled, cost)
+    return [row for cell in filled for row in cell.rows]
 
 
-def _fill(cells: Sequence[_Cell], rows: list[int], cost: Callable[[Sequence[int]], int]) -> None:
+@dataclass
+class _Cell:
+    room: int
+    cost: int = 0
+    rows: Rows = field(default_factory=list)
+
+    def take(self, rows: Rows, cost: int) -> None:
+        self.rows += rows
+        self.room -= len(rows)
+        self.cost += cost
+
+
+def _spread(rows: Rows, cells: Sequence[_Cell], cost: Cost) -> None:
     """Spread a group over the cells with most room."""
     while rows:
         cell = max(cells, key=lambda cell: cell.room)
-        part, rows = rows[: cell.room], rows[cell.room :]
-        cell.take(part, cost(part))
+        piece, rows = rows[: cell.room], rows[cell.room :]
+        cell.take(piece, cost(piece))
 
 
-def cut_groups(uids: Sequence[Hashable], cells: int) -> int:
-    """How many groups lie in more than one cell."""
+def count_cut_groups(uids: Sequence[Hashable], cells: int) -> int:
+    """How many groups lie in more than one cell.
+
+    Args:
+        uids: group of each row.
+        cells: ranks times mini-batches; divides the number of rows.
+    """
     size = len(uids) // cells
-    where: dict[Hashable, set[int]] = {}
+    cells_of: dict[Hashable, set[int]] = {}
     for row, uid in enumerate(uids):
-        where.setdefault(uid, set()).add(row // size)
-    return sum(len(places) > 1 for places in where.values())
+        cells_of.setdefault(uid, set()).add(row // size)
+    return sum(len(numbers) > 1 for numbers in cells_of.values())
 
 
-Rows = list[int]
-Cost = Callable[[Rows], int]
-
-
-def token_cost(rows: Sequence[Rollout]) -> Cost:
+def token_cost(rollouts: Sequence[Rollout]) -> Cost:
     """Packed tokens of rows that share a prompt."""
-    return lambda group: packed_tokens(rows, [group])
+    return lambda rows: packed_tokens(rollouts, [rows])
 
 
-def split(rows: Sequence[Rollout], cost: Cost, limit: int, at_least: int = 1) -> list[Rows]:
+def split(rollouts: Sequence[Rollout], cost: Cost, limit: int, at_least: int = 1) -> list[Rows]:
     """Row numbers of each micro-batch.
 
     Args:
-        rows: the batch.
-        cost: cost of rows that share a prompt.
+        rollouts: the batch.
+        cost: `token_cost` of these rollouts, or `len`.
         limit: cost that a micro-batch may have.
-        at_least: micro-batches wanted, where other ranks have more than this one.
+        at_least: how many micro-batches there must be, where another rank has more than this one.
 
     Raises:
-        ValueError: one row alone is over the limit, or there are fewer rows than micro-batches wanted.
+        ValueError: one row alone is over the limit, or there are fewer rows than micro-batches.
     """
-    pieces = [piece for group in group_rollouts(rows) for piece in cut(group, cost, limit)]
-    batches = _pack(pieces, cost, limit)
+    pieces = [piece for group in group_rollouts(rollouts) for piece in _cut(group, cost, limit)]
+    batches = _first_fit(pieces, cost, limit)
     while len(batches) < at_least:
         batches = _split_largest(batches)
     return [[row for piece in batch for row in piece] for batch in batches]
 
 
-def cut(group: Rows, cost: Cost, limit: int) -> list[Rows]:
+def _cut(group: Rows, cost: Cost, limit: int) -> list[Rows]:
     """A group in as few pieces as the limit allows: itself, mostly."""
     pieces: list[Rows] = [[]]
     for row in group:
@@ -125,20 +129,20 @@ def cut(group: Rows, cost: Cost, limit: int) -> list[Rows]:
     return pieces
 
 
-def _pack(pieces: Sequence[Rows], cost: Cost, limit: int) -> list[list[Rows]]:
-    """First fit, largest first."""
-    batches: list[list[Rows]] = []
+def _first_fit(pieces: Sequence[Rows], cost: Cost, limit: int) -> list[list[Rows]]:
+    """Bins for pieces, the largest piece first, each into the first bin that has room."""
+    bins: list[list[Rows]] = []
     loads: list[int] = []
     for piece in sorted(pieces, key=cost, reverse=True):
         load = cost(piece)
-        place = next((i for i, there in enumerate(loads) if there + load <= limit), None)
-        if place is None:
-            batches.append([piece])
+        number = next((number for number, other in enumerate(loads) if other + load <= limit), None)
+        if number is None:
+            bins.append([piece])
             loads.append(load)
         else:
-            batches[place].append(piece)
-            loads[place] += load
-    return batches
+            bins[number].append(piece)
+            loads[number] += load
+    return bins
 
 
 def _split_largest(batches: Sequence[list[Rows]]) -> list[list[Rows]]:

@@ -1,7 +1,8 @@
-"""What of the shared work a run can take, from its whole configuration; and why not the rest, as sentences.
+"""What of the shared work a run can take, and why not the rest, as sentences for the user.
 
-Recipes ask while they are composed (resolvers `vsi.if_shared_passes` and `vsi.if_shared_rollouts`), the start-up
-statement and the run's own processes ask again, so all of them say the same.
+Three places ask: the configuration while it is composed (resolvers `vsi.if_shared_passes` and `vsi.if_shared_rollouts`,
+the start-up checks and the run's own processes, so all of them say the same), an engine once its model is loaded, and
+each batch. Recipes and checks import this, so it loads neither torch nor verl.
 """
 
 from __future__ import annotations
@@ -10,114 +11,31 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from omegaconf import OmegaConf
-from verl.utils import tensordict_utils as tu
-
-from verl_vsi.sharing.model_hooks import MODEL_TYPES
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
     from tensordict import TensorDict
 
+SHARED = "shared"
+"""Value of `vsi.passes` that asks for shared work."""
 
-# MERGED Names by which a run asks for the shared passes.
 VENDOR = "vsi_shared"
-"""Value of `VERL_ENGINE_VENDOR` in the workers."""
+"""Value of `VERL_ENGINE_VENDOR` in the workers, by which verl finds the engine."""
 
 TRAINER = "vsi_sync"
-"""Value of `trainer.v1.trainer_mode`."""
+"""Value of `trainer.v1.trainer_mode`, by which verl finds the trainer."""
 
+MODEL_TYPES = ("qwen2_vl", "qwen2_5_vl")
+"""`model_type` of the models whose forward `verl_vsi.sharing.model_hooks` can wrap."""
 
-# MERGED Where the shared passes can stand in for verl's own, and why not elsewhere. A reason is a sentence for the user.
-
-
-_UNSUPPORTED_KEYS = {
-    "distillation_use_topk": "distillation reads the logits of every token",
-    "calculate_sum_pi_squared": "the sum of squared probabilities is not computed on packed answers",
-    "enable_routing_replay": "routing replay needs the tokens in verl's own order",
-}
-
-
-def why_upstream_engine(engine: Any) -> str | None:
-    """What about this engine's settings asks for verl's own passes; None where shared passes work."""
-    model, config = engine.model_config.hf_config, engine.engine_config
-    text = getattr(model, "text_config", model)
-    if model.model_type not in MODEL_TYPES:
-        return f"model type {model.model_type!r} is not among {', '.join(MODEL_TYPES)}"
-    if config.ulysses_sequence_parallel_size > 1:
-        return "Ulysses sequence parallelism splits a sequence over ranks"
-    if any(kind != "full_attention" for kind in getattr(text, "layer_types", None) or ()):
-        return "the model has sliding-window attention"
-    if getattr(engine.model_config, "enable_activation_offload", False):
-        return "activations are offloaded (model.enable_activation_offload), which was not tried with shared passes"
-    return None
-
-
-def why_upstream_batch(batch: TensorDict) -> str | None:
-    """What about this batch asks for verl's own passes; None where shared passes work."""
-    for key, reason in _UNSUPPORTED_KEYS.items():
-        if tu.get_non_tensor_data(batch, key, default=False):
-            return f"{reason} ({key})"
-    missing = [key for key in ("uid", "prompts", "input_ids", "position_ids") if key not in batch.keys()]  # noqa: SIM118
-    if missing:
-        return f"the batch has no {', no '.join(missing)}, so its groups are not known"
-    if not batch["prompts"].is_nested:
-        return "prompts are padded"
-    if isinstance(tu.get_non_tensor_data(batch, "temperature", default=1.0), torch.Tensor):
-        return "each row has its own temperature"
-    return None
-
-
-# MERGED What a user may choose about the shared passes.
-#
-# A worker is handed its part of the configuration only, so these travel in `actor_rollout_ref.model.override_config`,
-# whose keys verl writes into the model's Hugging Face configuration; from there they are taken out again.
-
-PREFIX = "vsi_"
-_GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of the shared passes; the defaults where the configuration says nothing."""
-
-    freeze_tower: bool = False
-    """Do not train the vision tower; its features are then computed once a video. (verl's switch does nothing.)"""
-
-    feature_cache_gib: float = 2.0
-    """Host memory that remembered features may take, in GiB, for each engine."""
-
-    shadow: bool = False
-    """Run verl's own passes too, and report the differences as metrics."""
-
-    @property
-    def feature_cache_bytes(self) -> int:
-        """The limit in bytes."""
-        return int(self.feature_cache_gib * _GIB)
-
-
-def take_options(model_config: Any) -> Options:
-    """Read the options from verl's `HFModelConfig`, and leave no trace of them in the model's own configuration.
-
-    Raises:
-        TypeError: from the dataclass, where a key with the prefix is none of its fields.
-    """
-    given = {key: value for key, value in model_config.override_config.items() if str(key).startswith(PREFIX)}
-    for key in given:
-        if hasattr(model_config.hf_config, key):
-            delattr(model_config.hf_config, key)
-    return Options(**{key.removeprefix(PREFIX): value for key, value in given.items()})
-
-
-SHARED = "shared"
 _ULYSSES = ("actor.ulysses_sequence_parallel_size", "actor.fsdp_config.ulysses_sequence_parallel_size")
 
 
 def why_upstream_passes(config: DictConfig) -> str | None:
     """What about a run's settings asks for verl's own training passes; None where it can take the shared ones."""
-    if asked := _why_neither(config):
-        return asked
+    if reason := _why_nothing_is_shared(config):
+        return reason
     strategy = config.actor_rollout_ref.actor.strategy
     if strategy != "fsdp2":
         return f"shared passes are built on FSDP2, and actor_rollout_ref.actor.strategy={strategy}"
@@ -129,14 +47,14 @@ def why_upstream_passes(config: DictConfig) -> str | None:
 
 def why_upstream_rollouts(config: DictConfig) -> str | None:
     """What asks for verl's own agent loop; None where a question is prepared once for all of its rollouts."""
-    if asked := _why_neither(config):
-        return asked
+    if reason := _why_nothing_is_shared(config):
+        return reason
     name = config.actor_rollout_ref.rollout.name
     return None if name == "vllm" else f"frames are handed over in a form for vLLM, and rollout.name={name}"
 
 
 def why_upstream_run(config: DictConfig) -> str | None:
-    """As `why_stock_passes`, asked in a process of the run, which must also have been told of the engine."""
+    """As `why_upstream_passes`, asked in a process of the run, which must also have been told of the engine."""
     reason = why_upstream_passes(config)
     if reason is None and os.environ.get("VERL_ENGINE_VENDOR") != VENDOR:
         return f"VERL_ENGINE_VENDOR is not {VENDOR} in Ray's runtime environment"
@@ -157,7 +75,7 @@ def statement(config: DictConfig) -> str:
     return f"passes: verl's own, because {passes}"
 
 
-def _why_neither(config: DictConfig) -> str | None:
+def _why_nothing_is_shared(config: DictConfig) -> str | None:
     passes = OmegaConf.select(config, "vsi.passes")
     if passes != SHARED:
         return f"passes={passes}"
@@ -166,3 +84,82 @@ def _why_neither(config: DictConfig) -> str | None:
     if not config.trainer.get("use_v1", True):
         return "they belong to verl's V1 trainer, and trainer.use_v1=false"
     return None
+
+
+def why_upstream_engine(engine: Any) -> str | None:
+    """What about an engine's model and settings asks for verl's own passes; None where shared passes work."""
+    model, config = engine.model_config.hf_config, engine.engine_config
+    text = getattr(model, "text_config", model)
+    if model.model_type not in MODEL_TYPES:
+        return f"model type {model.model_type!r} is not among {', '.join(MODEL_TYPES)}"
+    if config.ulysses_sequence_parallel_size > 1:
+        return "Ulysses sequence parallelism splits a sequence over ranks"
+    if any(kind != "full_attention" for kind in getattr(text, "layer_types", None) or ()):
+        return "the model has sliding-window attention"
+    if getattr(engine.model_config, "enable_activation_offload", False):
+        return "activations are offloaded (model.enable_activation_offload), which was not tried with shared passes"
+    return None
+
+
+_UNSUPPORTED_KEYS = {
+    "distillation_use_topk": "distillation reads the logits of every token",
+    "calculate_sum_pi_squared": "the sum of squared probabilities is not computed on packed answers",
+    "enable_routing_replay": "routing replay needs the tokens in verl's own order",
+}
+
+
+def why_upstream_batch(batch: TensorDict) -> str | None:
+    """What about a batch asks for verl's own passes; None where shared passes work."""
+    from torch import Tensor
+    from verl.utils import tensordict_utils as tu
+
+    for key, reason in _UNSUPPORTED_KEYS.items():
+        if tu.get_non_tensor_data(batch, key, default=False):
+            return f"{reason} ({key})"
+    missing = [key for key in ("uid", "prompts", "input_ids", "position_ids") if key not in batch.keys()]  # noqa: SIM118
+    if missing:
+        return f"the batch has no {', no '.join(missing)}, so its groups are not known"
+    if not batch["prompts"].is_nested:
+        return "prompts are padded"
+    if isinstance(tu.get_non_tensor_data(batch, "temperature", default=1.0), Tensor):
+        return "each row has its own temperature"
+    return None
+
+
+_PREFIX = "vsi_"
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What a run chooses about its shared passes (`vsi.engine`); the defaults where the configuration says nothing."""
+
+    freeze_tower: bool = False
+    """Do not train the vision tower; its features are then computed once a video. (verl's switch does nothing.)"""
+
+    feature_cache_gib: float = 2.0
+    """Host memory that remembered features may take, in GiB, for each engine."""
+
+    shadow: bool = False
+    """Run verl's own passes too, and report the differences as metrics."""
+
+    @property
+    def feature_cache_bytes(self) -> int:
+        """The limit in bytes."""
+        return int(self.feature_cache_gib * _GIB)
+
+
+def take_options(model_config: Any) -> EngineOptions:
+    """Read the options from verl's `HFModelConfig`, and leave no trace of them in the model's own configuration.
+
+    A worker is handed its part of the configuration only, so they travel in `actor_rollout_ref.model.override_config`,
+    whose keys verl writes into the model's Hugging Face configuration; from there they are taken out again.
+
+    Raises:
+        TypeError: from the dataclass, where a key with the prefix is none of its fields.
+    """
+    options = {key: value for key, value in model_config.override_config.items() if str(key).startswith(_PREFIX)}
+    for key in options:
+        if hasattr(model_config.hf_config, key):
+            delattr(model_config.hf_config, key)
+    return EngineOptions(**{key.removeprefix(_PREFIX): value for key, value in options.items()})

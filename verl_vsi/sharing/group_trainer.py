@@ -2,6 +2,10 @@
 
 Registered as `vsi_sync` (`trainer.v1.trainer_mode`). verl asks in several places whether the mode is "sync", so the
 trainer presents itself as that.
+
+Where rollouts are missing it asks every vLLM replica whether it still answers. verl marks the questions of a dead
+replica as failed, its balancer sends it more (it has the fewest in flight), and the weight sync at the step's end waits
+for it for ever. So the run stops here and says what happened.
 """
 
 from __future__ import annotations
@@ -11,66 +15,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
+import ray
 from omegaconf import DictConfig, open_dict
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
-from verl_vsi.sharing import log_probs
-from verl_vsi.sharing.batching import cut_groups, whole_groups
+from verl_vsi.sharing.batching import count_cut_groups, whole_groups
 from verl_vsi.sharing.eligibility import TRAINER, why_upstream_run
-
-# MERGED Whether every vLLM replica still answers, asked when rollouts are missing.
-#
-# verl marks the questions of a dead replica as failed, its balancer sends it more (it has the fewest in flight), and the
-# weight sync at the step's end waits for it for ever. So the run stops here and says what happened.
-
-_SECONDS = 120.0
-
-
-class ReplicaLostError(RuntimeError):
-    """A vLLM replica died while a step was sampled."""
-
-
-def stop_if_lost(replicas: Sequence[Any], token: int, run: str, cause: BaseException | None = None) -> None:
-    """Have each replica generate one token.
-
-    Args:
-        replicas: verl's.
-        token: any token id.
-        run: folder of the checkpoints, for the message.
-        cause: what went wrong before, if anything raised.
-
-    Raises:
-        ReplicaLostError: one did not; names it, what it died of, and the way on.
-    """
-    asked = {
-        _name(replica): replica.server_handle.generate.remote([token], {"max_tokens": 1}, uuid4().hex)
-        for replica in replicas
-    }
-    dead = {name: error for name, answer in asked.items() if (error := _error(answer)) is not None}
-    if dead:
-        named = "; ".join(f"{name}: {error}" for name, error in dead.items())
-        raise ReplicaLostError(
-            f"{len(dead)} of {len(asked)} vLLM replicas no longer answer: {named}. This step's update was not made. "
-            "Look for the cause above and in the system's log (out of memory?); the same command goes on from the last "
-            f"checkpoint in {run}"
-        ) from cause
-
-
-def _name(replica: Any) -> str:
-    return f"replica {replica.replica_rank} at {replica.server_address}"
-
-
-def _error(answer: Any) -> str | None:
-    import ray
-
-    try:
-        ray.get(answer, timeout=_SECONDS)
-    except Exception as error:  # of Ray, of vLLM, of the network: whatever it is, it does not answer
-        last = str(error).strip().splitlines() or [""]
-        return f"{type(error).__name__} {last[-1][:200]}"
-    return None
-
+from verl_vsi.sharing.log_probs import OLD_IS_CURRENT
 
 logger = logging.getLogger(__name__)
 
@@ -117,15 +69,15 @@ class SharedPassesTrainer(PPOTrainerSync):
 
     def _balance_batch(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         questions = self.config.data.train_batch_size // self.parameter_sync_step
-        wanted = questions * self.config.actor_rollout_ref.rollout.n
-        metrics["training/rollouts_missing"] = max(wanted - len(batch), 0)
+        expected = questions * self.config.actor_rollout_ref.rollout.n
+        metrics["training/rollouts_missing"] = max(expected - len(batch), 0)
         batch = super()._balance_batch(batch, metrics, *args, **kwargs)
         cells = self._ranks() * self._mini_batches(len(batch))
         uids = [key.split("_")[0] for key in batch.keys]
         prompts, answers = ([tag[name] for tag in batch.tags] for name in ("prompt_len", "response_len"))
         order = whole_groups(uids, prompts, answers, cells)
         batch.reorder(order)
-        metrics["training/groups_cut"] = cut_groups([uids[row] for row in order], cells)
+        metrics["training/groups_cut"] = count_cut_groups([uids[row] for row in order], cells)
         return batch
 
     def _ranks(self) -> int:
@@ -143,7 +95,7 @@ class SharedPassesTrainer(PPOTrainerSync):
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
         if self._skips_old(batch):
-            batch.extra_info[log_probs.FLAG] = True
+            batch.extra_info[OLD_IS_CURRENT] = True
         batch = super()._update_actor(batch, metrics)
         for key in [key for key in metrics if key.startswith("actor/training/")]:
             metrics[key.removeprefix("actor/")] = metrics.pop(key)
@@ -155,8 +107,53 @@ class SharedPassesTrainer(PPOTrainerSync):
 def old_is_current(config: DictConfig) -> bool:
     """Whether every update is the first of its policy, and nothing else asks for old log-probabilities."""
     actor, correction = config.actor_rollout_ref.actor, config.algorithm.rollout_correction or {}
-    unread = not any(correction.get(key) for key in ("bypass_mode", "rollout_is", "rollout_rs"))
+    no_correction = not any(correction.get(key) for key in ("bypass_mode", "rollout_is", "rollout_rs"))
     on_policy_update = actor.ppo_epochs == 1 and actor.ppo_mini_batch_size >= config.data.train_batch_size
     one_update = config.trainer.v1.get("sync", {}).get("parameter_sync_step", 1) == 1
     kl_in_loss = not config.algorithm.use_kl_in_reward and config.trainer.critic_warmup == 0
-    return unread and on_policy_update and one_update and kl_in_loss and why_upstream_run(config) is None
+    return no_correction and on_policy_update and one_update and kl_in_loss and why_upstream_run(config) is None
+
+
+class ReplicaLostError(RuntimeError):
+    """A vLLM replica died while a step was sampled."""
+
+
+_ANSWER_SECONDS = 120.0
+"""In which a replica has to generate a token."""
+
+
+def stop_if_lost(replicas: Sequence[Any], token: int, run: str, cause: BaseException | None = None) -> None:
+    """Have each replica generate one token.
+
+    Args:
+        replicas: verl's.
+        token: any token id.
+        run: folder of the checkpoints, for the message.
+        cause: what went wrong before, if anything raised.
+
+    Raises:
+        ReplicaLostError: one did not; names it, what it died of, and the way on.
+    """
+    answers = {
+        f"replica {replica.replica_rank} at {replica.server_address}": replica.server_handle.generate.remote(
+            [token], {"max_tokens": 1}, uuid4().hex
+        )
+        for replica in replicas
+    }
+    dead = {name: error for name, answer in answers.items() if (error := _error(answer)) is not None}
+    if dead:
+        causes = "; ".join(f"{name}: {error}" for name, error in dead.items())
+        raise ReplicaLostError(
+            f"{len(dead)} of {len(answers)} vLLM replicas no longer answer: {causes}. This step's update was not made. "
+            "Look for the cause above and in the system's log (out of memory?); the same command goes on from the last "
+            f"checkpoint in {run}"
+        ) from cause
+
+
+def _error(answer: Any) -> str | None:
+    try:
+        ray.get(answer, timeout=_ANSWER_SECONDS)
+    except Exception as error:  # of Ray, of vLLM, of the network: whatever it is, it does not answer
+        last = str(error).strip().splitlines() or [""]
+        return f"{type(error).__name__} {last[-1][:200]}"
+    return None

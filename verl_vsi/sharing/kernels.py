@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from verl_vsi.sharing.layout import Segments
+from verl_vsi.sharing.packed_layout import Segments
 
 aten: Any = torch.ops.aten
+
 
 _PADDING_WORTH_A_CALL = 512
 """Padding tokens a stretch, up to which one padded call beats many calls."""
@@ -35,7 +36,7 @@ class Pairs:
         return (bounds for bounds in zip(q, q[1:], k, k[1:], strict=False) if bounds[0] < bounds[1])
 
     @property
-    def go_together(self) -> bool:
+    def padded_together(self) -> bool:
         """Whether padding to the longest costs less than calls: many short stretches, each to itself."""
         lengths = self.queries.lengths
         padding = self.queries.longest - sum(lengths) / max(len(lengths), 1)
@@ -43,19 +44,36 @@ class Pairs:
 
 
 class Kernel(Protocol):
-    """Shapes: queries, outputs, gradients (Tq, H, D); keys and values (Tk, K, D); log-sum-exps (Tq, H)."""
+    """Flash attention on one kind of device."""
 
     grouped: bool
     """Whether K may be smaller than H."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """Output and log-sum-exp."""
+        """Output (Tq, H, D) and log-sum-exp (Tq, H).
+
+        Args:
+            q: queries (Tq, H, D).
+            k: keys (Tk, K, D).
+            v: values (Tk, K, D).
+            pairs: which stretches of them belong together.
+        """
         ...
 
     def backward(
         self, grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, pairs: Pairs
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of q, k and v, for an output and a log-sum-exp that may cover further keys."""
+        """Gradients of q, k and v, for an output and a log-sum-exp that may cover further keys.
+
+        Args:
+            grad: of the output (Tq, H, D).
+            q: queries (Tq, H, D).
+            k: keys (Tk, K, D).
+            v: values (Tk, K, D).
+            out: output (Tq, H, D).
+            lse: log-sum-exp (Tq, H).
+            pairs: which stretches of them belong together.
+        """
         ...
 
 
@@ -100,7 +118,7 @@ class CpuKernel:
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """See `Kernel`."""
-        if pairs.go_together:
+        if pairs.padded_together:
             index, real = pairs.queries.padded
             out, lse = _forward(q[index], k[index], v[index], pairs)
             return out[real], lse[real]
@@ -111,7 +129,7 @@ class CpuKernel:
         self, grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, pairs: Pairs
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Kernel`."""
-        if pairs.go_together:
+        if pairs.padded_together:
             index, real = pairs.queries.padded
             # A padding cell's gradient is zero and its log-sum-exp infinite: its weights vanish.
             grad, out = (torch.where(real[..., None, None], tensor[index], 0) for tensor in (grad, out))

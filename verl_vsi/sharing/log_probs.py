@@ -3,6 +3,10 @@
 All positions at once would be a vocabulary wide several times over: logits, what the loss keeps of them, and their
 gradients. A chunk's logits are thrown away, and computed again for its gradient; the output layer is a small part of
 a pass.
+
+Where the update is strictly on-policy, these log-probabilities are the old ones too: with one mini-batch and one epoch,
+the policy that is updated is still the one that answered. verl computes them twice; here the loss takes the update's
+own, with their gradient cut.
 """
 
 from __future__ import annotations
@@ -19,33 +23,77 @@ from torch.utils.checkpoint import checkpoint
 if TYPE_CHECKING:
     from tensordict import TensorDict
 
+_CHUNK = 1024
+"""Positions."""
 
-# MERGED One forward pass less where the update is strictly on-policy.
-#
-# With one mini-batch and one epoch, the policy that is updated is still the one that answered: the old log-probabilities
-# are those that the update's own forward pass computes, with their gradient cut. verl computes them twice.
+OutputLayer = Callable[[Tensor], Tensor]
+"""Hidden states (N, hidden) -> logits (N, vocabulary)."""
 
 
-FLAG = "vsi_old_is_current"
+@dataclass(frozen=True)
+class LogProbHead:
+    """Log-probabilities of given tokens, and entropies.
+
+    Attributes:
+        temperature: divides the logits.
+        entropy: for the loss (with a gradient), as a metric (without), or not at all.
+    """
+
+    temperature: float = 1.0
+    entropy: Literal["loss", "metric"] | None = None
+
+    def __call__(self, output_layer: OutputLayer, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """`log_probs` (N,), and `entropy` (N,) where it is asked for.
+
+        Args:
+            output_layer: the model's.
+            hidden: (N, hidden).
+            labels: the tokens (N,) whose log-probabilities are asked for.
+        """
+        chunks = zip(hidden.split(_CHUNK), labels.split(_CHUNK), strict=True)
+        parts = [self._recomputed(output_layer, *chunk) for chunk in chunks]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _recomputed(self, output_layer: OutputLayer, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        if torch.is_grad_enabled():
+            return checkpoint(self._compute, output_layer, hidden, labels, use_reentrant=False)  # pyright: ignore[reportReturnType]
+        return self._compute(output_layer, hidden, labels)
+
+    def _compute(self, output_layer: OutputLayer, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        from verl.utils.torch_functional import entropy_from_logits, logprobs_from_logits
+
+        logits = output_layer(hidden)
+        if self.temperature != 1.0:
+            logits = logits / max(self.temperature, 1e-8)
+        # flash-attn's loss overwrites logits with their gradient, which the entropy's own gradient still needs.
+        overwrite = self.entropy != "loss"
+        outputs = {"log_probs": logprobs_from_logits(logits, labels, inplace_backward=overwrite)}
+        if self.entropy is not None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.entropy == "loss"):
+                outputs["entropy"] = entropy_from_logits(logits)
+        return outputs
+
+
+OLD_IS_CURRENT = "vsi_old_is_current"
 """In a batch: it has no `old_log_probs`, because they are the current ones."""
 
 Loss = Callable[..., tuple[Any, dict[str, Any]]]
 
 
 def with_current_as_old(loss: Loss) -> Loss:
-    """The loss, with the current log-probabilities as the old ones, and the metrics of verl's old pass."""
+    """verl's loss, with the current log-probabilities as the old ones, and the metrics of verl's old pass."""
 
     def wrapped(model_output: dict[str, Any], data: TensorDict, dp_group: Any = None) -> tuple[Any, dict[str, Any]]:
         from verl.workers.utils.padding import response_from_nested
 
         data["old_log_probs"] = response_from_nested(model_output["log_probs"].detach(), data["response_mask"])
         value, metrics = loss(model_output=model_output, data=data, dp_group=dp_group)
-        return value, {**metrics, **_watch(data)}
+        return value, {**metrics, **_rollout_metrics(data)}
 
     return wrapped
 
 
-def _watch(data: TensorDict) -> dict[str, float]:
+def _rollout_metrics(data: TensorDict) -> dict[str, float]:
     """How the rollout's probabilities differ from the trainer's."""
     from verl.protocol import DataProto
     from verl.utils.debug.metrics import calculate_debug_metrics
@@ -53,52 +101,5 @@ def _watch(data: TensorDict) -> dict[str, float]:
     if "rollout_log_probs" not in data.keys():  # noqa: SIM118 (a TensorDict)
         return {}
     fields = data.select("rollout_log_probs", "old_log_probs", "response_mask", "responses").to_padded_tensor()
-    watched = calculate_debug_metrics(DataProto(batch=fields))
-    return {key: value for key, value in watched.items() if not math.isnan(value)}
-
-
-_CHUNK = 1024
-"""Positions."""
-
-
-@dataclass(frozen=True)
-class LogProbHead:
-    """What is wanted beside log-probabilities.
-
-    Attributes:
-        temperature: divides the logits.
-        entropy: whether with a gradient, as a value to watch, or not at all.
-    """
-
-    temperature: float = 1.0
-    entropy: Literal["trained", "watched"] | None = None
-
-    def __call__(self, head: Callable[[Tensor], Tensor], hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """`log_probs` (N,), and `entropy` (N,) where it is wanted.
-
-        Args:
-            head: hidden states to logits.
-            hidden: (N, hidden).
-            labels: the tokens (N,) whose log-probabilities are wanted.
-        """
-        parts = [self._part(head, *part) for part in zip(hidden.split(_CHUNK), labels.split(_CHUNK), strict=True)]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    def _part(self, head: Callable[[Tensor], Tensor], hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        if torch.is_grad_enabled():
-            return checkpoint(self._compute, head, hidden, labels, use_reentrant=False)  # pyright: ignore[reportReturnType]
-        return self._compute(head, hidden, labels)
-
-    def _compute(self, head: Callable[[Tensor], Tensor], hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        from verl.utils.torch_functional import entropy_from_logits, logprobs_from_logits
-
-        logits = head(hidden)
-        if self.temperature != 1.0:
-            logits = logits / max(self.temperature, 1e-8)
-        # flash-attn's loss overwrites logits with their gradient, which the entropy's own gradient still needs.
-        alone = self.entropy != "trained"
-        found = {"log_probs": logprobs_from_logits(logits, labels, inplace_backward=alone)}
-        if self.entropy is not None:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not alone):
-                found["entropy"] = entropy_from_logits(logits)
-        return found
+    metrics = calculate_debug_metrics(DataProto(batch=fields))
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}

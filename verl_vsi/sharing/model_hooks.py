@@ -1,9 +1,14 @@
-"""Qwen2-VL (and 2.5) that also takes a plan: packed ids in, log-probabilities at answer positions out.
+"""Qwen2-VL (and 2.5) that also takes a packed batch, and gives log-probabilities at answer positions.
 
-The model's own `forward` and those of its attention layers are wrapped, on the instance. So a plan goes through the
-module's `__call__`: FSDP's hooks fire, PEFT's adapters are met, checkpointed layers recompute what they computed. And
-it makes no difference whether verl has replaced `Qwen2VLAttention.forward` (it does for `use_remove_padding`), which
-bypasses the attention registry of transformers.
+The forwards of the model, of its attention and of its layers are wrapped, on the instance. So a packed batch goes
+through the module's `__call__`: FSDP's hooks fire, PEFT's adapters are met, checkpointed layers recompute what they
+computed. And it makes no difference whether verl has replaced `Qwen2VLAttention.forward` (it does for
+`use_remove_padding`), which bypasses the attention registry of transformers.
+
+Calls without a packed batch give what they gave, in less memory. For a backward pass a layer keeps what its matrices
+and its attention gave; norms, rotations and activation functions, which are most of what PyTorch would keep and none
+of the work, are computed again from these (selective checkpointing, Korthikanti et al. 2022, arXiv:2205.05198). Without
+a backward pass, an MLP, whose inside is the widest thing in a layer, runs over a stretch of tokens at a time.
 """
 
 from __future__ import annotations
@@ -18,124 +23,53 @@ from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_conte
 
 from verl_vsi.patches.module_forward import wrap_forward
 from verl_vsi.sharing.attention import attend
-from verl_vsi.sharing.layout import Layout
 from verl_vsi.sharing.log_probs import LogProbHead
+from verl_vsi.sharing.packed_layout import PackedLayout
 from verl_vsi.sharing.packing import PackedBatch
 from verl_vsi.sharing.vision import Visuals
-
-# MERGED Fewer bytes for the same numbers: what a layer computes cheaply is computed again instead of kept.
-#
-# For a backward pass a layer keeps what its matrices and its attention gave; norms, rotations and activation functions,
-# which are most of what PyTorch would keep and none of the work, are computed again from these (selective checkpointing,
-# Korthikanti et al. 2022, arXiv:2205.05198). Without a backward pass, an MLP, whose inside is the widest thing in a
-# layer, runs over a stretch of tokens at a time.
+from verl_vsi.sharing.vision_features import run_tower, scatter_features
 
 
-_STRETCH = 512
-"""Tokens of an MLP at a time."""
-
-_KEPT = [
-    torch.ops.aten.mm.default,
-    torch.ops.aten.addmm.default,
-    torch.ops.aten.bmm.default,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
-    torch.ops.aten._scaled_dot_product_flash_attention.default,
-    torch.ops.aten._scaled_dot_product_efficient_attention.default,
-    torch.ops.aten._flash_attention_forward.default,
-]
-"""Operators whose results are kept."""
-
-
-def save_memory(model: Any) -> None:
-    """Do so in the layers of a Qwen2-VL."""
-    for layer in model.model.language_model.layers:
-        wrap_forward(layer, _layer_forward)
-        wrap_forward(layer.mlp, _mlp_forward)
-    for block in model.model.visual.blocks:
+def install(model: Any) -> None:
+    """Let `model(vsi_packed=packed, vsi_visuals=visuals, vsi_log_prob_head=head)` return what the head computes."""
+    layers, blocks = model.model.language_model.layers, model.model.visual.blocks
+    wrap_forward(model, _model_forward)
+    for layer in layers:
+        wrap_forward(layer.self_attn, _attention_forward)
+    for block in (*layers, *blocks):
         wrap_forward(block, _layer_forward)
         wrap_forward(block.mlp, _mlp_forward)
-
-
-def _layer_forward(layer: Any, upstream: Any, *args: Any, **kwargs: Any) -> Any:
-    checkpointed = layer.training and getattr(layer, "gradient_checkpointing", False)  # whole layers, by transformers
-    if checkpointed or not torch.is_grad_enabled():
-        return upstream(*args, **kwargs)
-    contexts = functools.partial(create_selective_checkpoint_contexts, _KEPT)
-    return checkpoint(upstream, *args, use_reentrant=False, context_fn=contexts, **kwargs)
-
-
-def _mlp_forward(_: nn.Module, upstream: Any, hidden: Tensor) -> Tensor:
-    if torch.is_grad_enabled() or hidden.shape[-2] <= _STRETCH:
-        return upstream(hidden)
-    return torch.cat([upstream(part) for part in hidden.split(_STRETCH, dim=-2)], dim=-2)
-
-
-MODEL_TYPES = ("qwen2_vl", "qwen2_5_vl")
-"""`config.model_type` of the models that can be taught."""
-
-_FULL = "full_attention"
-
-
-def install(model: nn.Module) -> None:
-    """Let `model(vsi_plan=plan, vsi_media=media, vsi_readout=readout)` return what the readout reads.
-
-    Other calls give what they gave, in less memory.
-    """
-    wrap_forward(model, _model_forward)
-    for layer in model.model.language_model.layers:  # pyright: ignore
-        wrap_forward(layer.self_attn, _attention_forward)
-    save_memory(model)
 
 
 def _model_forward(
     model: Any,
     upstream: Any,
     *args: Any,
-    vsi_plan: PackedBatch | None = None,
-    vsi_media: Visuals | None = None,
-    vsi_readout: LogProbHead | None = None,
+    vsi_packed: PackedBatch | None = None,
+    vsi_visuals: Visuals | None = None,
+    vsi_log_prob_head: LogProbHead | None = None,
     **kwargs: Any,
 ) -> Any:
-    if vsi_plan is None or vsi_media is None or vsi_readout is None:
+    if vsi_packed is None or vsi_visuals is None or vsi_log_prob_head is None:
         return upstream(*args, **kwargs)
-    embeddings = model.get_input_embeddings()(vsi_plan.ids)
-    embeddings = place(embeddings, vsi_plan.ids, vsi_media, model)
     hidden = model.model.language_model(
-        inputs_embeds=embeddings,
-        attention_mask={_FULL: vsi_plan.layout},
-        position_ids=vsi_plan.positions,
+        inputs_embeds=_embed(model, vsi_packed, vsi_visuals),
+        attention_mask={"full_attention": vsi_packed.layout},
+        position_ids=vsi_packed.positions,
         use_cache=False,
     )[0]
-    return vsi_readout(model.lm_head, hidden[0, vsi_plan.read], vsi_plan.labels)
+    return vsi_log_prob_head(model.lm_head, hidden[0, vsi_packed.read_index], vsi_packed.labels)
 
 
-def place(embeddings: Tensor, ids: Tensor, media: Visuals, model: Any) -> Tensor:
-    """Put the features of videos and images where their tokens stand, in ids and embeddings (1, T, ...).
-
-    Raises:
-        ValueError: as many features as tokens are needed, and are not there.
-    """
-    features = media.features(functools.partial(_run_tower, model))
-    for kind, token in (("video", model.config.video_token_id), ("image", model.config.image_token_id)):
-        here = ids == token
-        found: list[Tensor] = getattr(features, kind)
-        wanted, there = int(here.sum()), sum(map(len, found))
-        if wanted != there:
-            raise ValueError(
-                f"the prompts hold {wanted} {kind} tokens, but their {kind}s give {there} features: frames and grid do "
-                "not belong to these prompts; check the pixel limits of the data set and of the model's processor"
-            )
-        if wanted:
-            scattered = torch.cat(found).to(embeddings.device, embeddings.dtype)
-            embeddings = embeddings.masked_scatter(here[..., None].expand_as(embeddings), scattered)
+def _embed(model: Any, packed: PackedBatch, visuals: Visuals) -> Tensor:
+    """Embeddings (1, T, hidden) of a packed batch, features of videos and images in their places."""
+    embeddings = model.get_input_embeddings()(packed.ids)
+    features = visuals.features(functools.partial(run_tower, model.model.visual))
+    for kind, parts in (("video", features.video), ("image", features.image)):
+        token = getattr(model.config, f"{kind}_token_id")
+        joined = torch.cat(parts) if parts else embeddings.new_empty(0, embeddings.shape[-1])
+        embeddings = scatter_features(embeddings, packed.ids, token, joined, kind)
     return embeddings + features.nothing
-
-
-def _run_tower(model: Any, pixels: Tensor, grids: Tensor) -> Tensor:
-    """Features (tokens, hidden) of patches (patches, channels) with grids (videos, 3), in patches."""
-    tower = model.model.visual
-    out = tower(pixels.type(tower.dtype), grid_thw=grids)
-    return getattr(out, "pooler_output", out)
 
 
 def _attention_forward(
@@ -147,7 +81,7 @@ def _attention_forward(
     position_embeddings: tuple[Tensor, Tensor] | None = None,
     **kwargs: Any,
 ) -> Any:
-    if not isinstance(attention_mask, Layout):
+    if not isinstance(attention_mask, PackedLayout):
         return upstream(
             hidden_states, *args, attention_mask=attention_mask, position_embeddings=position_embeddings, **kwargs
         )
@@ -166,3 +100,32 @@ def _rotate(attention: Any, query: Tensor, key: Tensor, embeddings: Any) -> tupl
     rotate = importlib.import_module(type(attention).__module__).apply_multimodal_rotary_pos_emb
     cos, sin = embeddings
     return rotate(query, key, cos, sin, attention.config.rope_parameters["mrope_section"])
+
+
+_SAVED_OPERATORS = [
+    torch.ops.aten.mm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.bmm.default,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
+    torch.ops.aten._scaled_dot_product_flash_attention.default,
+    torch.ops.aten._scaled_dot_product_efficient_attention.default,
+    torch.ops.aten._flash_attention_forward.default,
+]
+"""Operators whose results a layer keeps for its backward pass."""
+
+_MLP_STRETCH = 512
+"""Tokens of an MLP at a time, where no backward pass follows."""
+
+
+def _layer_forward(layer: Any, upstream: Any, *args: Any, **kwargs: Any) -> Any:
+    checkpointed = layer.training and getattr(layer, "gradient_checkpointing", False)  # whole layers, by transformers
+    if checkpointed or not torch.is_grad_enabled():
+        return upstream(*args, **kwargs)
+    contexts = functools.partial(create_selective_checkpoint_contexts, _SAVED_OPERATORS)
+    return checkpoint(upstream, *args, use_reentrant=False, context_fn=contexts, **kwargs)
+
+
+def _mlp_forward(_: nn.Module, upstream: Any, hidden: Tensor) -> Tensor:
+    if torch.is_grad_enabled() or hidden.shape[-2] <= _MLP_STRETCH:
+        return upstream(hidden)
+    return torch.cat([upstream(part) for part in hidden.split(_MLP_STRETCH, dim=-2)], dim=-2)

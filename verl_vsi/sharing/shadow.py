@@ -22,13 +22,18 @@ Pass = Callable[[], tuple[Any, dict[str, Any]]]
 _NO_GRADIENT = 1e-6
 """Norm of a gradient that is rounding error: every rollout of every group had the same reward."""
 
-_WAITING: dict[str, float] = {}
-"""Differences of passes whose metrics verl does not report, until an update reports them."""
 
+def compare(engine: Any, upstream: Pass, shared: Pass, batch: TensorDict, forward_only: bool) -> dict[str, float]:
+    """Largest differences between two passes, named as metrics; gradients are left as they were.
 
-def compare(engine: Any, stock: Pass, shared: Pass, batch: TensorDict, forward_only: bool) -> dict[str, float]:
-    """Largest differences between the two passes, named as metrics; gradients are left as they were."""
-    theirs, their_gradients = _run(engine, stock, forward_only)
+    Args:
+        engine: whose passes they are.
+        upstream: verl's.
+        shared: ours.
+        batch: the micro-batch.
+        forward_only: whether there is no backward pass.
+    """
+    theirs, their_gradients = _run(engine, upstream, forward_only)
     ours, our_gradients = _run(engine, shared, forward_only)
     phase = _phase(engine, forward_only)
     differences = {
@@ -37,21 +42,8 @@ def compare(engine: Any, stock: Pass, shared: Pass, batch: TensorDict, forward_o
         if name in theirs and name in ours
     }
     if their_gradients:
-        differences["shadow/gradient_max"] = _distance(our_gradients, their_gradients)
+        differences["shadow/gradient_max"] = _relative_distance(our_gradients, their_gradients)
     return differences
-
-
-def keep(differences: dict[str, float]) -> None:
-    """Keep the largest ones until an update reports them."""
-    for name, value in differences.items():
-        _WAITING[name] = max(value, _WAITING.get(name, 0.0))
-
-
-def take() -> dict[str, float]:
-    """All that was kept."""
-    kept = dict(_WAITING)
-    _WAITING.clear()
-    return kept
 
 
 def _phase(engine: Any, forward_only: bool) -> str:
@@ -61,7 +53,7 @@ def _phase(engine: Any, forward_only: bool) -> str:
 
 
 def _run(engine: Any, step: Pass, forward_only: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    with _gradients_as_before(engine.module):
+    with _gradients_restored(engine.module):
         loss, output = step()
         if not forward_only:
             loss.backward()
@@ -70,7 +62,7 @@ def _run(engine: Any, step: Pass, forward_only: bool) -> tuple[dict[str, Any], d
 
 
 @contextmanager
-def _gradients_as_before(module: torch.nn.Module) -> Iterator[None]:
+def _gradients_restored(module: torch.nn.Module) -> Iterator[None]:
     """Give a pass an empty slate, and put back what was there."""
     before = {parameter: parameter.grad for parameter in module.parameters()}
     module.zero_grad(set_to_none=True)
@@ -86,14 +78,31 @@ def whole(tensor: Any) -> Tensor:
     return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
 
 
-def _answers(jagged: Tensor, batch: TensorDict) -> Tensor:
+def _answers(nested: Tensor, batch: TensorDict) -> Tensor:
     from verl.workers.utils.padding import response_from_nested
 
-    return response_from_nested(jagged, batch["responses"]).values()  # pyright: ignore
+    return response_from_nested(nested, batch["responses"]).values()  # pyright: ignore
 
 
-def _distance(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+def _relative_distance(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
     """Norm of the difference over the norm, all parameters as one vector; absolute where there is no gradient."""
-    apart = sum((ours[name] - gradient).double().square().sum() for name, gradient in theirs.items())
+    difference = sum((ours[name] - gradient).double().square().sum() for name, gradient in theirs.items())
     length = sum(gradient.double().square().sum() for gradient in theirs.values())
-    return float(torch.as_tensor(apart).sqrt() / (torch.as_tensor(length).sqrt() + _NO_GRADIENT))
+    return float(torch.as_tensor(difference).sqrt() / (torch.as_tensor(length).sqrt() + _NO_GRADIENT))
+
+
+_UNREPORTED: dict[str, float] = {}
+"""Differences of passes whose metrics verl does not report, until an update reports them."""
+
+
+def remember(differences: dict[str, float]) -> None:
+    """Remember the largest ones until an update reports them."""
+    for name, value in differences.items():
+        _UNREPORTED[name] = max(value, _UNREPORTED.get(name, 0.0))
+
+
+def take() -> dict[str, float]:
+    """All that was remembered."""
+    differences = dict(_UNREPORTED)
+    _UNREPORTED.clear()
+    return differences

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 KEY = "vsi_videos"
 """Where a row's `multi_modal_inputs` hold the texts of its `StoredVideo`s, beside `video_grid_thw`."""
 
-_PREPARED = 8
-"""Videos whose patches a process keeps: a group's passes follow each other."""
-
 
 @dataclass(frozen=True)
 class StoredVideo:
@@ -40,46 +37,60 @@ class StoredVideo:
     def from_text(cls, text: str) -> StoredVideo:
         """Read `text` again."""
         node = json.loads(text)
-        given = node["settings"]
-        paths = {name: Path(given[name]) for name in ("root", "store")}
-        return cls(DataSettings(**{**given, **paths, "frames": FrameSpec(**given["frames"])}), node["video"])
+        settings = node["settings"]
+        paths = {name: Path(settings[name]) for name in ("root", "store")}
+        return cls(DataSettings(**{**settings, **paths, "frames": FrameSpec(**settings["frames"])}), node["video"])
 
     def frames(self) -> torch.Tensor:
         """(T, 3, H, W) uint8, mapped from the store."""
         return open_store(self.settings).frames(self.settings.video(self.video)).tensor()
 
 
-def names_in(messages: list[dict[str, Any]]) -> list[str]:
+def video_names(messages: list[dict[str, Any]]) -> list[str]:
     """The videos that messages in structured form name, in order."""
     parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
     return [part["video"] for part in parts if part.get("type") == "video"]
 
 
+def stored_patches(text: str, processor: Any) -> torch.Tensor:
+    """Patches (t*h*w, channels) float32 of a video, as the model's processor makes them.
+
+    Args:
+        text: of its `StoredVideo`.
+        processor: the model's.
+    """
+    video_processor = processor.video_processor
+    return _patches(text, _VideoProcessor(video_processor.to_json_string(), video_processor))
+
+
 @dataclass(frozen=True)
-class _Maker:
+class _VideoProcessor:
     """A video processor: two with the same settings are one, as those of a worker's actor and reference."""
 
     settings: str
-    make: Any = field(compare=False)
+    process: Any = field(compare=False)
 
 
-def patches(text: str, processor: Any) -> torch.Tensor:
-    """Patches (t*h*w, channels) float32, as the model's processor makes them, of the `StoredVideo` with this text."""
-    maker = processor.video_processor
-    return _patches(text, _Maker(maker.to_json_string(), maker))
+_REMEMBERED_VIDEOS = 8
+"""Whose patches a process keeps: a group's passes follow each other."""
 
 
-@lru_cache(maxsize=_PREPARED)
-def _patches(text: str, maker: _Maker) -> torch.Tensor:
+@lru_cache(maxsize=_REMEMBERED_VIDEOS)
+def _patches(text: str, processor: _VideoProcessor) -> torch.Tensor:
     frames = StoredVideo.from_text(text).frames()
-    return maker.make(videos=[frames], do_sample_frames=False, return_tensors="pt")["pixel_values_videos"]
+    return processor.process(videos=[frames], do_sample_frames=False, return_tensors="pt")["pixel_values_videos"]
 
 
 def with_pixels(inputs: Mapping[str, Any], processor: Any) -> dict[str, Any]:
-    """A row's `multi_modal_inputs` as verl's own engine wants them."""
+    """A row's `multi_modal_inputs` as verl's own engine takes them.
+
+    Args:
+        inputs: with names of stored videos, or with pixels already.
+        processor: the model's.
+    """
     import torch
 
     plain = {key: value for key, value in inputs.items() if key != KEY}
     if inputs.get(KEY):
-        plain["pixel_values_videos"] = torch.cat([patches(text, processor) for text in inputs[KEY]])
+        plain["pixel_values_videos"] = torch.cat([stored_patches(text, processor) for text in inputs[KEY]])
     return plain

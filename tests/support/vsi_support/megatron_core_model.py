@@ -13,9 +13,9 @@ from megatron.core.fusions import fused_softmax
 from megatron.core.models.gpt import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
-from vsi_support.megatron_convert import Heads, to_megatron
+from vsi_support.weight_conversion import Heads, to_megatron
 
-from verl_vsi.megatron.inputs import vision_tower
+from verl_vsi.megatron.model_inputs import vision_tower
 from verl_vsi.megatron.positions import VisionTokens
 from verl_vsi.megatron.qwen2_vl import Qwen2VLModel
 
@@ -51,7 +51,12 @@ def core_model(config: Any, spec: ModuleSpec, **overrides: Any) -> Qwen2VLModel:
 
 
 def transformer_config(config: Any, **overrides: Any) -> TransformerConfig:
-    """The language model's settings, as Megatron-Bridge's provider makes them."""
+    """The language model's settings, as Megatron-Bridge's provider makes them.
+
+    Args:
+        config: of the checkpoint.
+        overrides: of megatron-core's TransformerConfig.
+    """
     text = config.text_config
     settings = {
         "num_layers": text.num_hidden_layers,
@@ -98,6 +103,12 @@ def shard(name: str, tensor: Tensor, shape: torch.Size, rank: int) -> Tensor:
     """A rank's part of a weight, told from the shape that the rank has for it.
 
     Query groups and vocabulary lie one after the other, so a slice is right for them; of gate above up, each is cut.
+
+    Args:
+        name: of the weight, in Megatron.
+        tensor: the whole weight.
+        shape: of the rank's part.
+        rank: among the tensor-parallel ones.
     """
     if tensor.shape == shape:
         return tensor

@@ -49,3 +49,17 @@ def test_the_gradient_raises_the_chosen_and_lowers_the_rejected_answer() -> None
     dpo_loss({"log_probs": log_probs}, data([[-3.0], [-0.5]]), beta=0.1, pairs=1)[0].backward()
     assert values.grad is not None
     assert values.grad.tolist() == pytest.approx([0.0, -0.05, -0.05, 0.0, 0.05, 0.0])
+
+
+def test_a_larger_beta_is_content_with_a_smaller_margin() -> None:
+    """So it keeps the policy closer to the reference: at the same margin less of a pair's pull is left."""
+
+    def share_left(beta: float) -> float:
+        values = LOG_PROBS.values().clone().requires_grad_()
+        log_probs = torch.nested.nested_tensor_from_jagged(values, LOG_PROBS.offsets())  # pyright: ignore
+        loss, metrics = dpo_loss({"log_probs": log_probs}, data([[-5.0], [-0.5]]), beta=beta, pairs=1)
+        loss.backward()
+        assert metrics["dpo/margin"] == 2.0
+        return -values.grad[1].item() / beta  # pyright: ignore[reportOptionalSubscript]
+
+    assert share_left(0.01) > share_left(0.1) > share_left(0.5) == pytest.approx(1 / (1 + math.e))

@@ -13,9 +13,10 @@ import pytest
 os.environ["VERL_PLATFORM"] = "cpu"
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from vsi_support.megatron_samples import IMAGE, VIDEO, Batch, Shape, hf_model, hf_weights, make_batch
+from vsi_support.engines import process_group
+from vsi_support.padded_batches import PaddedBatch, padded_batch
+from vsi_support.random_qwen2_vl import IMAGE, VIDEO, Sizes, published_weights, random_model
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,21 +34,16 @@ def megatron() -> Iterator[None]:
     from vsi_support.megatron_core_model import without_gpu
 
     torch.set_num_threads(1)
-    started = not dist.is_initialized()
-    if started:
-        dist.init_process_group("gloo", init_method="tcp://127.0.0.1:0", rank=0, world_size=1)
-    parallel_state.initialize_model_parallel()
-    with without_gpu():
+    with process_group(), without_gpu():
+        parallel_state.initialize_model_parallel()
         yield
-    parallel_state.destroy_model_parallel()
-    if started:
-        dist.destroy_process_group()
+        parallel_state.destroy_model_parallel()
 
 
 @pytest.fixture(scope="session")
-def videos() -> Batch:
+def videos() -> PaddedBatch:
     """A video; two videos; no vision; an image and a video: all of other lengths and sizes."""
-    return make_batch(
+    return padded_batch(
         [
             [5, (VIDEO, (2, 4, 6)), 9],
             [3, (VIDEO, (1, 4, 4)), 4, (VIDEO, (3, 6, 8)), 6],
@@ -65,28 +61,28 @@ class Pair:
     megatron: Any
     weights: dict[str, Tensor]
 
-    def hf_logits(self, batch: Batch) -> Tensor:
+    def hf_logits(self, batch: PaddedBatch) -> Tensor:
         return self.hf(
             input_ids=batch.input_ids,
-            attention_mask=batch.keep.long(),
+            attention_mask=batch.mask.long(),
             mm_token_type_ids=batch.types,
             **batch.vision,
         ).logits
 
-    def megatron_logits(self, batch: Batch, **arguments: Any) -> Tensor:
-        return self.megatron(batch.input_ids, attention_mask=batch.keep, **batch.vision, **arguments)
+    def megatron_logits(self, batch: PaddedBatch, **arguments: Any) -> Tensor:
+        return self.megatron(batch.input_ids, attention_mask=batch.mask, **batch.vision, **arguments)
 
 
 @pytest.fixture(scope="session")
 def make_pair(megatron: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
     """A random model in transformers, and in Megatron with its weights."""
 
-    def make(shape: Shape, *, spec: Any = None, **overrides: Any) -> Pair:
+    def make(sizes: Sizes, *, spec: Any = None, **overrides: Any) -> Pair:
         from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
         from vsi_support.megatron_core_model import core_model, load
 
-        hf = hf_model(shape)
-        weights = hf_weights(hf, tmp_path_factory.mktemp("hf"))
+        hf = random_model(sizes)
+        weights = published_weights(hf, tmp_path_factory.mktemp("hf"))
         spec = spec or get_gpt_layer_local_spec(normalization="RMSNorm")
         model = core_model(hf.config, spec, use_cpu_initialization=True, **overrides)
         load(model, weights, hf.config)
@@ -97,4 +93,4 @@ def make_pair(megatron: None, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
 @pytest.fixture(scope="session", params=[False, True], ids=["untied", "tied"])
 def pair(request: pytest.FixtureRequest, make_pair: Callable[..., Pair]) -> Pair:
-    return make_pair(Shape(tied=request.param))
+    return make_pair(Sizes(tied=request.param))

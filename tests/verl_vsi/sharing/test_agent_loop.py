@@ -19,7 +19,7 @@ def single_turn() -> Any:
     return agent_loop
 
 
-def prepare_all(once: Any, uids: list[str], fail: bool = False) -> tuple[list[str], list[Any]]:
+def prepare_all(cache: Any, uids: list[str], fail: bool = False) -> tuple[list[str], list[Any]]:
     """What was prepared, and what each rollout got."""
     prepared: list[str] = []
 
@@ -31,7 +31,7 @@ def prepare_all(once: Any, uids: list[str], fail: bool = False) -> tuple[list[st
         return uid.upper()
 
     async def rollout(uid: str) -> Any:
-        return await once.get(uid, lambda: prepare(uid))
+        return await cache.get(uid, lambda: prepare(uid))
 
     async def everything() -> list[Any]:
         return await asyncio.gather(*map(rollout, uids), return_exceptions=True)
@@ -40,21 +40,22 @@ def prepare_all(once: Any, uids: list[str], fail: bool = False) -> tuple[list[st
 
 
 def test_a_question_is_prepared_once(single_turn: Any) -> None:
-    prepared, got = prepare_all(single_turn.PreparedCache(), ["a", "b", "a", "a", "b"])
-    assert (prepared, got) == (["a", "b"], ["A", "B", "A", "A", "B"])
+    prepared, answers = prepare_all(single_turn.PreparedCache(), ["a", "b", "a", "a", "b"])
+    assert (prepared, answers) == (["a", "b"], ["A", "B", "A", "A", "B"])
 
 
 def test_a_broken_video_is_the_error_of_each_rollout(single_turn: Any) -> None:
-    prepared, got = prepare_all(single_turn.PreparedCache(), ["a", "a"], fail=True)
+    prepared, answers = prepare_all(single_turn.PreparedCache(), ["a", "a"], fail=True)
     assert prepared == ["a"]
-    assert [str(error) for error in got] == ["a: broken"] * 2
+    assert [str(error) for error in answers] == ["a: broken"] * 2
 
 
 def test_old_questions_are_forgotten(single_turn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single_turn, "_QUESTIONS", 2)
-    once = single_turn.PreparedCache()
-    prepare_all(once, ["a", "b", "c"])
-    assert list(once._tasks) == ["b", "c"]
+    monkeypatch.setattr(single_turn, "_REMEMBERED_QUESTIONS", 2)
+    cache = single_turn.PreparedCache()
+    prepare_all(cache, ["a", "b", "c"])
+    prepared, _ = prepare_all(cache, ["c", "b", "a"])
+    assert prepared == ["a"]
 
 
 def test_the_loop_is_registered_under_its_name(single_turn: Any) -> None:

@@ -5,31 +5,31 @@ from __future__ import annotations
 import pytest
 import torch
 
-from verl_vsi.sharing.attention import attend, masked
+from verl_vsi.sharing.attention import attend, attend_with_mask
 from verl_vsi.sharing.kernels import CudaKernel, Pairs
-from verl_vsi.sharing.layout import Layout
+from verl_vsi.sharing.packed_layout import PackedLayout
 
 CPU = torch.device("cpu")
 
 LAYOUTS = {
-    "unequal answers": Layout((37,), ((5, 3, 1, 9),), CPU),
-    "two groups, an answer without tokens": Layout((37, 20), ((5, 3, 1, 9), (0, 4)), CPU),
-    "one answer much longer": Layout((30,), ((600, 2, 5),), CPU),
-    "many equal groups": Layout((16, 17, 18), ((4, 4), (4, 4), (4, 4)), CPU),
-    "no answer has tokens": Layout((9, 7), ((0, 0), (0,)), CPU),
-    "a group without answer tokens": Layout((9, 8), ((0,), (3,)), CPU),
+    "unequal answers": PackedLayout((37,), ((5, 3, 1, 9),), CPU),
+    "two groups, an answer without tokens": PackedLayout((37, 20), ((5, 3, 1, 9), (0, 4)), CPU),
+    "one answer much longer": PackedLayout((30,), ((600, 2, 5),), CPU),
+    "many equal groups": PackedLayout((16, 17, 18), ((4, 4), (4, 4), (4, 4)), CPU),
+    "no answer has tokens": PackedLayout((9, 7), ((0, 0), (0,)), CPU),
+    "a group without answer tokens": PackedLayout((9, 8), ((0,), (3,)), CPU),
 }
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_merged_calls_equal_the_dense_mask(layout: Layout) -> None:
+def test_merged_calls_equal_the_dense_mask(layout: PackedLayout) -> None:
     torch.manual_seed(0)
     tokens = layout.prompt_tokens + layout.answer_tokens
     query = torch.randn(tokens, 4, 16, dtype=torch.float64, requires_grad=True)
     key, value = (torch.randn(tokens, 2, 16, dtype=torch.float64, requires_grad=True) for _ in range(2))
     weights = torch.randn_like(query)
     results = []
-    for out in (attend(query, key, value, layout, 0.25), masked(query, key, value, layout.mask, 0.25)):
+    for out in (attend(query, key, value, layout, 0.25), attend_with_mask(query, key, value, layout.mask, 0.25)):
         results.append((out, *torch.autograd.grad((out * weights).sum(), (query, key, value))))
     for ours, dense in zip(*results, strict=True):
         torch.testing.assert_close(ours, dense, atol=1e-12, rtol=0)
@@ -47,14 +47,14 @@ def test_the_mask_by_hand() -> None:
         "xx....x.",
         "..xx...x",
     ]
-    mask = Layout((2, 2), ((2, 1), (1,)), CPU).mask
+    mask = PackedLayout((2, 2), ((2, 1), (1,)), CPU).mask
     assert ["".join(".x"[cell] for cell in row) for row in mask.int().tolist()] == expected
 
 
 def test_the_cuda_kernel_is_called_as_torch_declares_it() -> None:
     """Without a GPU, torch's meta device checks shapes and types, and nothing more."""
     meta = torch.device("meta")
-    layout = Layout((37, 20), ((5, 3), (4,)), meta)
+    layout = PackedLayout((37, 20), ((5, 3), (4,)), meta)
     pairs = Pairs(layout.answers_by_group, layout.prompts, False, 0.25)
     query = torch.empty(12, 4, 64, dtype=torch.bfloat16, device=meta)
     key, value = (torch.empty(57, 2, 64, dtype=torch.bfloat16, device=meta) for _ in range(2))

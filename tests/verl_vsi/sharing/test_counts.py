@@ -16,7 +16,7 @@ import pytest
 from verl_vsi.data_adapters.mp4 import encode_mp4
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-LOOK_TWICE = """
+READ_TWICE = """
 import sys
 from pathlib import Path
 import verl
@@ -28,11 +28,11 @@ for _ in range(2):
 """
 
 
-def look_twice(root: Path, **variables: str) -> list[dict[str, Any]]:
+def read_twice(root: Path, **variables: str) -> list[dict[str, Any]]:
     """Events of a process that reads one video from two stores over one folder."""
     (root / "a.mp4").write_bytes(encode_mp4(np.zeros((4, 56, 56, 3), dtype=np.uint8), 4))
     subprocess.run(
-        [sys.executable, "-c", LOOK_TWICE, str(root)], check=True, env={**os.environ, **variables}, timeout=120
+        [sys.executable, "-c", READ_TWICE, str(root)], check=True, env={**os.environ, **variables}, timeout=120
     )
     return script().read_events(root / "counts")
 
@@ -48,19 +48,19 @@ def script() -> Any:
 
 
 def test_a_video_that_is_read_twice_is_decoded_once(tmp_path: Path) -> None:
-    (event,) = look_twice(tmp_path, **script().counting(tmp_path / "counts"))
+    (event,) = read_twice(tmp_path, **script().counting(tmp_path / "counts"))
     assert (event["what"], event["video"]) == ("decode", str(tmp_path / "a.mp4"))
 
 
 def test_nothing_is_counted_unless_asked(tmp_path: Path) -> None:
-    assert look_twice(tmp_path) == []
+    assert read_twice(tmp_path) == []
 
 
 def test_events_are_added_up_by_what_the_process_does() -> None:
     def event(what: str, who: str, **rest: Any) -> dict[str, Any]:
         return {"what": what, "who": who, "pid": 1, "at": 2.0, **rest}
 
-    found = script().totals(
+    totals = script().totals(
         [
             event("decode", "GroupWorker", video="a"),
             event("decode", "GroupWorker", video="a"),
@@ -76,12 +76,12 @@ def test_events_are_added_up_by_what_the_process_does() -> None:
         ],
         prompts=1,
     )
-    assert (found["videos"], found["decodes"], found["most decodes of a video"]) == (2, 3, 2)
-    assert (found["processor calls, verl"], found["processor calls, vLLM"]) == (1, 1)
-    assert (found["pixels made, trainer"], found["pixels made, rollout"]) == (1, 0)
-    assert (found["queue bytes"], found["queue bytes, put"], found["queue bytes, got"]) == (12, 7, 5)
-    assert found["prefix cache"] == {"queries": 8, "hits": 6, "rate": 0.75}
-    assert found["video cache"] == {"queries": 0, "hits": 0, "rate": None}
+    assert (totals["videos"], totals["decodes"], totals["most decodes of a video"]) == (2, 3, 2)
+    assert (totals["processor calls, verl"], totals["processor calls, vLLM"]) == (1, 1)
+    assert (totals["pixels made, trainer"], totals["pixels made, rollout"]) == (1, 0)
+    assert (totals["queue bytes"], totals["queue bytes, put"], totals["queue bytes, got"]) == (12, 7, 5)
+    assert totals["prefix cache"] == {"queries": 8, "hits": 6, "rate": 0.75}
+    assert totals["video cache"] == {"queries": 0, "hits": 0, "rate": None}
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids="{} ranks".format)
@@ -99,13 +99,13 @@ def test_the_recorded_run_did_each_piece_once(recorded: dict[str, Any]) -> None:
     assert shared["video loads"] == shared["prompts"]
 
 
-def test_stock_did_it_for_every_rollout(recorded: dict[str, Any]) -> None:
-    stock = recorded["stock"]
-    assert stock["video loads"] == recorded["n"] * stock["prompts"]
-    assert stock["processor calls, verl"] >= recorded["n"] * stock["prompts"]
+def test_upstream_did_it_for_every_rollout(recorded: dict[str, Any]) -> None:
+    upstream = recorded["stock"]
+    assert upstream["video loads"] == recorded["n"] * upstream["prompts"]
+    assert upstream["processor calls, verl"] >= recorded["n"] * upstream["prompts"]
 
 
-def test_the_recorded_run_moved_a_fiftieth_of_stocks_bytes(recorded: dict[str, Any]) -> None:
-    shared, stock = recorded["shared"], recorded["stock"]
-    assert shared["prompts"] == stock["prompts"]
-    assert 50 * shared["queue bytes"] <= stock["queue bytes"]
+def test_the_recorded_run_moved_a_fiftieth_of_upstreams_bytes(recorded: dict[str, Any]) -> None:
+    shared, upstream = recorded["shared"], recorded["stock"]
+    assert shared["prompts"] == upstream["prompts"]
+    assert 50 * shared["queue bytes"] <= upstream["queue bytes"]

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from vsi_support.engine_samples import SampleQuestion, make_batch, ppo_loss
+from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
+from vsi_support.engines import UPSTREAM, answers
+
+from verl_vsi.sharing.eligibility import VENDOR
+from verl_vsi.sharing.shadow import whole
 
 QUESTIONS = [SampleQuestion((5, 3, 1, 9)), SampleQuestion((4, 2, 3), seed=1)]
 SHUFFLED = [0, 4, 1, 5, 2, 6, 3]
@@ -16,25 +20,20 @@ SHUFFLED = [0, 4, 1, 5, 2, 6, 3]
 def update(engine: Any, **settings: Any) -> dict[str, torch.Tensor]:
     """Weights after one update."""
     with engine.train_mode():
-        engine.train_batch(make_batch(QUESTIONS, order=SHUFFLED, **settings), ppo_loss())
+        engine.train_batch(engine_batch(QUESTIONS, order=SHUFFLED, **settings), ppo_loss())
     return weights(engine)
 
 
 def weights(engine: Any) -> dict[str, torch.Tensor]:
     """All parameters."""
-    return {name: whole(parameter).clone() for name, parameter in engine.module.named_parameters()}
-
-
-def whole(parameter: Any) -> torch.Tensor:
-    """A sharded parameter's value."""
-    return (parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter).detach()
+    return {name: whole(parameter) for name, parameter in engine.module.named_parameters()}
 
 
 @pytest.fixture(scope="module")
 def sgd(make_engine: Any) -> Any:
     """Engines whose update shows every difference of gradients (Adam's first step shows their sign only)."""
 
-    def make(vendor: str = "vsi_shared", **settings: Any) -> Any:
+    def make(vendor: str = VENDOR, **settings: Any) -> Any:
         engine = make_engine(vendor, **settings)
         engine.optimizer = torch.optim.SGD([p for p in engine.module.parameters() if p.requires_grad], lr=1.0)
         return engine
@@ -45,7 +44,7 @@ def sgd(make_engine: Any) -> Any:
 @pytest.fixture(scope="module")
 def expected(sgd: Any) -> dict[str, torch.Tensor]:
     """Weights after verl's own update, in one micro-batch."""
-    return update(sgd(""))
+    return update(sgd(UPSTREAM))
 
 
 @pytest.mark.parametrize(
@@ -60,30 +59,28 @@ def expected(sgd: Any) -> dict[str, torch.Tensor]:
     ],
     ids=str,
 )
-def test_an_update_is_stocks_however_the_batch_is_cut(sgd: Any, expected: Any, limits: dict[str, Any]) -> None:
-    found = update(sgd(), **limits)
+def test_an_update_is_upstreams_however_the_batch_is_cut(sgd: Any, expected: Any, limits: dict[str, Any]) -> None:
+    updated = update(sgd(), **limits)
     for name, weight in expected.items():
         torch.testing.assert_close(
-            found[name], weight, atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+            updated[name], weight, atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
 def test_log_probabilities_come_back_in_the_batchs_order(make_engine: Any) -> None:
     def infer(engine: Any, limit: int) -> torch.Tensor:
-        from verl.workers.utils.padding import response_from_nested
-
-        batch = make_batch(QUESTIONS, order=SHUFFLED, micro_batch_size_per_gpu=limit)
+        batch = engine_batch(QUESTIONS, order=SHUFFLED, micro_batch_size_per_gpu=limit)
         with engine.eval_mode(), torch.no_grad():
             output = engine.infer_batch(batch)["model_output"]
-        return response_from_nested(output["log_probs"], batch["response_mask"]).values()
+        return answers(output["log_probs"], batch)
 
-    torch.testing.assert_close(infer(make_engine(), 4), infer(make_engine(""), 7), atol=1e-5, rtol=0)
+    torch.testing.assert_close(infer(make_engine(), 4), infer(make_engine(UPSTREAM), 7), atol=1e-5, rtol=0)
 
 
 def test_cut_groups_are_said(make_engine: Any, caplog: pytest.LogCaptureFixture) -> None:
     engine = make_engine()
     with caplog.at_level(logging.WARNING), engine.train_mode():
-        engine.train_batch(make_batch(QUESTIONS, micro_batch_size_per_gpu=2), ppo_loss())
+        engine.train_batch(engine_batch(QUESTIONS, micro_batch_size_per_gpu=2), ppo_loss())
     assert "2 groups were cut into 4" in caplog.text
 
 
@@ -93,22 +90,22 @@ def test_the_update_gives_the_old_log_probabilities_where_it_is_on_policy(sgd: A
     from verl.workers.utils.padding import response_from_nested
 
     def batch() -> Any:
-        return make_batch(QUESTIONS, calculate_entropy=True)
+        return engine_batch(QUESTIONS, calculate_entropy=True)
 
-    stock, twice = sgd(""), batch()
-    with stock.eval_mode(), torch.no_grad():
-        old = stock.infer_batch(batch())["model_output"]["log_probs"]
+    upstream, twice = sgd(UPSTREAM), batch()
+    with upstream.eval_mode(), torch.no_grad():
+        old = upstream.infer_batch(batch())["model_output"]["log_probs"]
     twice["old_log_probs"] = response_from_nested(old, twice["response_mask"])
     once = batch()
     del once["old_log_probs"]
     once["rollout_log_probs"] = twice["old_log_probs"]
     tu.assign_non_tensor(once, vsi_old_is_current=True, calculate_entropy=False)
     ours = sgd()
-    with stock.train_mode():
-        stock.train_batch(twice, ppo_loss(entropy=0.0))
+    with upstream.train_mode():
+        upstream.train_batch(twice, ppo_loss(entropy=0.0))
     with ours.train_mode():
         metrics = ours.train_batch(once, ppo_loss(entropy=0.0))["metrics"]
-    for name, weight in weights(stock).items():
+    for name, weight in weights(upstream).items():
         torch.testing.assert_close(weights(ours)[name], weight, atol=1e-5, rtol=0)
     assert metrics["training/rollout_actor_probs_pearson_corr"][0] == pytest.approx(1, abs=1e-5)
     assert metrics["actor/entropy_loss"].aggregate() > 0
@@ -126,13 +123,13 @@ def test_a_frozen_tower_stays_as_it_was_and_is_called_once(sgd: Any) -> None:
     assert len(calls) == 1
 
 
-def test_a_frozen_tower_gives_stocks_gradients(sgd: Any) -> None:
-    stock = sgd("")
-    stock.module.model.visual.requires_grad_(False)
-    expected = update(stock)
-    found = update(sgd(options={"vsi_freeze_tower": True}))
+def test_a_frozen_tower_gives_upstreams_gradients(sgd: Any) -> None:
+    upstream = sgd(UPSTREAM)
+    upstream.module.model.visual.requires_grad_(False)
+    expected = update(upstream)
+    updated = update(sgd(options={"vsi_freeze_tower": True}))
     for name, weight in expected.items():
-        torch.testing.assert_close(found[name], weight, atol=1e-5, rtol=0)
+        torch.testing.assert_close(updated[name], weight, atol=1e-5, rtol=0)
 
 
 def test_options_leave_no_trace_in_the_models_configuration(make_engine: Any) -> None:
@@ -155,11 +152,11 @@ def test_an_unknown_option_is_an_error(make_engine: Any) -> None:
     ],
     ids=["sum of squares", "temperatures", "no uid"],
 )
-def test_what_is_not_supported_runs_in_stock_and_says_so(
+def test_what_is_not_supported_runs_upstream_and_says_so(
     make_engine: Any, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], reason: str
 ) -> None:
     tensor = {key: value for key, value in settings.items() if isinstance(value, torch.Tensor)}
-    batch = make_batch(QUESTIONS, **{key: value for key, value in settings.items() if key not in {*tensor, "uid"}})
+    batch = engine_batch(QUESTIONS, **{key: value for key, value in settings.items() if key not in {*tensor, "uid"}})
     batch.update(tensor)
     if "uid" in settings:
         del batch["uid"]
@@ -170,8 +167,8 @@ def test_what_is_not_supported_runs_in_stock_and_says_so(
 
 
 def test_frames_of_another_size_are_an_error(make_engine: Any) -> None:
-    batch = make_batch([SampleQuestion((3, 2))])
+    batch = engine_batch([SampleQuestion((3, 2))])
     for row in batch["multi_modal_inputs"]:
-        row.update(make_batch([SampleQuestion((1,), grids=((2, 4, 8),))])["multi_modal_inputs"][0])
+        row.update(engine_batch([SampleQuestion((1,), grids=((2, 4, 8),))])["multi_modal_inputs"][0])
     with pytest.raises(ValueError, match="8 video tokens, but their videos give 16 features"):
         make_engine().forward_step(batch, ppo_loss(), False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from vsi_support.engine_samples import SampleQuestion, make_batch, ppo_loss
+from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
 
 from verl_vsi.sharing import engine, shadow
 
@@ -17,27 +17,31 @@ QUESTIONS = [SampleQuestion((5, 3, 1, 9)), SampleQuestion((4, 2, 3), seed=1)]
 def reported(engine: Any) -> dict[str, Any]:
     """Metrics of a pass for old log-probabilities and an update in two micro-batches."""
     with engine.eval_mode(), torch.no_grad():
-        engine.infer_batch(make_batch(QUESTIONS, micro_batch_size_per_gpu=4))
+        engine.infer_batch(engine_batch(QUESTIONS, micro_batch_size_per_gpu=4))
     with engine.train_mode():
-        return engine.train_batch(make_batch(QUESTIONS, micro_batch_size_per_gpu=4), ppo_loss())["metrics"]
+        return engine.train_batch(engine_batch(QUESTIONS, micro_batch_size_per_gpu=4), ppo_loss())["metrics"]
 
 
 def test_small_differences_are_reported(make_engine: Any) -> None:
     metrics = reported(make_engine(options={"vsi_shadow": True}))
-    found = {name: max(values) for name, values in metrics.items() if name.startswith("shadow/")}
-    assert found.keys() == {
+    differences = {name: max(values) for name, values in metrics.items() if name.startswith("shadow/")}
+    assert differences.keys() == {
         "shadow/old_log_probs_max",
         "shadow/old_entropy_max",
         "shadow/update_log_probs_max",
         "shadow/update_entropy_max",
         "shadow/gradient_max",
     }
-    assert max(found.values()) < 1e-5
+    assert max(differences.values()) < 1e-5
 
 
 def test_a_wrong_pass_is_reported(make_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = engine.pack
-    monkeypatch.setattr(engine, "pack", lambda rows: dataclasses.replace(p := right(rows), positions=p.positions * 2))
+    def spoiled(rollouts: Any) -> Any:
+        packed = pack(rollouts)
+        return dataclasses.replace(packed, positions=packed.positions * 2)
+
+    pack = engine.pack
+    monkeypatch.setattr(engine, "pack", spoiled)
     metrics = reported(make_engine(options={"vsi_shadow": True}))
     assert min(max(metrics[f"shadow/{name}_max"]) for name in ("old_log_probs", "update_log_probs", "gradient")) > 1e-3
 

@@ -17,7 +17,7 @@ import torch
 from verl_vsi.data_adapters.datasets.data_settings import DataSettings
 from verl_vsi.data_adapters.frames import FrameSpec
 from verl_vsi.data_adapters.mp4 import encode_mp4
-from verl_vsi.sharing.stored_video import KEY, StoredVideo, names_in, patches, with_pixels
+from verl_vsi.sharing.stored_video import KEY, StoredVideo, stored_patches, video_names, with_pixels
 
 SIDE = 56
 
@@ -54,7 +54,7 @@ def stored(root: Path, number: int = 0) -> StoredVideo:
 def test_patches_are_the_processors(root: Path, processor: Any) -> None:
     video = stored(root)
     expected = processor.video_processor(videos=[video.frames()], do_sample_frames=False, return_tensors="pt")
-    assert torch.equal(patches(video.text, processor), expected["pixel_values_videos"])
+    assert torch.equal(stored_patches(video.text, processor), expected["pixel_values_videos"])
 
 
 def test_a_workers_actor_and_reference_share_patches(root: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_workers_actor_and_reference_share_patches(root: Path) -> None:
 
     def made_by(pixels: int) -> torch.Tensor:
         processor = SimpleNamespace(video_processor=Qwen2VLVideoProcessor(min_pixels=pixels, max_pixels=pixels))
-        return patches(stored(root).text, processor)
+        return stored_patches(stored(root).text, processor)
 
     assert made_by(SIDE * SIDE) is made_by(SIDE * SIDE)
     assert made_by(SIDE * SIDE).shape != made_by(4 * SIDE * SIDE).shape
@@ -83,7 +83,7 @@ def test_verls_own_engine_gets_pixels(root: Path, processor: Any) -> None:
     videos = [stored(root, 0), stored(root, 1)]
     inputs = with_pixels({"video_grid_thw": grids, KEY: [video.text for video in videos]}, processor)
     assert inputs.keys() == {"video_grid_thw", "pixel_values_videos"}
-    assert torch.equal(inputs["pixel_values_videos"][32:], patches(videos[1].text, processor))
+    assert torch.equal(inputs["pixel_values_videos"][32:], stored_patches(videos[1].text, processor))
 
 
 def test_inputs_without_names_stay() -> None:
@@ -92,4 +92,4 @@ def test_inputs_without_names_stay() -> None:
 
 def test_videos_of_a_message_in_order() -> None:
     content = [{"type": "video", "video": "a.mp4"}, {"type": "text", "text": "x"}, {"type": "video", "video": "b.mp4"}]
-    assert names_in([{"role": "system", "content": "y"}, {"role": "user", "content": content}]) == ["a.mp4", "b.mp4"]
+    assert video_names([{"role": "system", "content": "y"}, {"role": "user", "content": content}]) == ["a.mp4", "b.mp4"]

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-from vsi_support.engine_samples import SampleQuestion, make_batch, ppo_loss
+from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
+from vsi_support.engines import UPSTREAM, fsdp_engine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
@@ -31,16 +33,16 @@ STEPS = (
 def _update(engine: Any, questions: list[SampleQuestion], **settings: Any) -> list[torch.Tensor]:
     engine.optimizer = torch.optim.SGD([p for p in engine.module.parameters() if p.requires_grad], lr=1.0)
     with engine.train_mode():
-        engine.train_batch(make_batch(questions, **settings), ppo_loss())
+        engine.train_batch(engine_batch(questions, **settings), ppo_loss())
     return [parameter.full_tensor().detach().clone() for parameter in engine.module.parameters()]
 
 
 def _uneven(make: Any, rank: int) -> None:
     rows = sum(len(question.answers) for question in UNEVEN[rank])
-    expected = _update(make(""), UNEVEN[rank], micro_batch_size_per_gpu=rows)
+    expected = _update(make(UPSTREAM), UNEVEN[rank], micro_batch_size_per_gpu=rows)
     for limit in (4, 3, 2):  # micro-batches: 1 and 1, 2 and 2, 3 and 2
-        for ours, stock in zip(_update(make(), UNEVEN[rank], micro_batch_size_per_gpu=limit), expected, strict=True):
-            torch.testing.assert_close(ours, stock, atol=1e-5, rtol=0)
+        for ours, upstream in zip(_update(make(), UNEVEN[rank], micro_batch_size_per_gpu=limit), expected, strict=True):
+            torch.testing.assert_close(ours, upstream, atol=1e-5, rtol=0)
 
 
 def _cached(make: Any, rank: int) -> None:
@@ -50,17 +52,15 @@ def _cached(make: Any, rank: int) -> None:
 
 
 def _work(rank: int, folder: Path, name: str) -> None:
-    import conftest  # pyright: ignore[reportMissingImports] - this file runs as a script, beside it
-
     torch.set_num_threads(1)
     dist.init_process_group("cpu:gloo", init_method=f"file://{folder}/{name}", rank=rank, world_size=2)
-    {"uneven": _uneven, "cached": _cached}[name](conftest.engine_maker(folder), rank)
+    {"uneven": _uneven, "cached": _cached}[name](partial(fsdp_engine, folder), rank)
     dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("name", ["uneven", "cached"])
-def test_two_ranks(model_path: Path, name: str) -> None:
-    ranks = [subprocess.Popen([sys.executable, __file__, str(rank), str(model_path), name]) for rank in range(2)]
+def test_two_ranks(model_folder: Path, name: str) -> None:
+    ranks = [subprocess.Popen([sys.executable, __file__, str(rank), str(model_folder), name]) for rank in range(2)]
     try:
         assert [rank.wait(timeout=270) for rank in ranks] == [0, 0]
     finally:

@@ -33,28 +33,28 @@ def video(number: int, frames: int = 1) -> dict[str, Tensor]:
     }
 
 
-def media(rows: Sequence[dict[str, Tensor]], **settings: object) -> Visuals:
+def visuals(rows: Sequence[dict[str, Tensor]], **settings: object) -> Visuals:
     """What prompts with these rows show."""
     return Visuals([item for row in rows for item in visuals_of(row)], 3, CPU, **settings)  # pyright: ignore
 
 
 def test_one_video_in_two_questions_is_shown_once() -> None:
     tower = Tower()
-    features = media([video(1), video(2), video(1)]).features(tower)
+    features = visuals([video(1), video(2), video(1)]).features(tower)
     assert [len(calls) for calls in tower.shown] == [2]
     assert [feature[0, 0].item() for feature in features.video] == [1, 2, 1]
 
 
 def test_videos_and_images_of_a_prompt_are_told_apart() -> None:
     image = {"pixel_values": torch.full((16, 3), 5.0), "image_grid_thw": torch.tensor([[1, 4, 4]])}
-    features = media([{**video(1, frames=2), **image}]).features(Tower())
+    features = visuals([{**video(1, frames=2), **image}]).features(Tower())
     assert [feature.shape for feature in features.video + features.image] == [(8, 3), (4, 3)]
 
 
 @pytest.mark.parametrize("row", [None, {}, {"video_grid_thw": None}])
 def test_a_text_shows_nothing_but_calls_the_tower(row: dict[str, Tensor]) -> None:
     tower = Tower()
-    features = media([row]).features(tower)
+    features = visuals([row]).features(tower)
     assert (features.video, features.image) == ([], [])
     assert isinstance(features.nothing, Tensor)
     features.nothing.backward()
@@ -63,15 +63,15 @@ def test_a_text_shows_nothing_but_calls_the_tower(row: dict[str, Tensor]) -> Non
 
 def test_a_known_video_is_not_shown_again() -> None:
     tower, cache = Tower(), FeatureCache(10**6)
-    features = [media([video(1)], cache=cache).features(tower) for _ in range(3)]
+    features = [visuals([video(1)], cache=cache).features(tower) for _ in range(3)]
     assert len(tower.shown) == 1
     assert not features[-1].video[0].requires_grad
 
 
 def test_ranks_call_the_tower_together() -> None:
     tower, cache = Tower(), FeatureCache(10**6)
-    media([video(1)], cache=cache).features(tower)
-    media([video(1)], cache=cache, anywhere=lambda here: True).features(tower)
+    visuals([video(1)], cache=cache).features(tower)
+    visuals([video(1)], cache=cache, on_any_rank=lambda _: True).features(tower)
     assert tower.shown[1] == [(1, 4, 4)]  # a placeholder: this rank knows its video, another does not
 
 

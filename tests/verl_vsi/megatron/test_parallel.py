@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from vsi_support.megatron_samples import Batch, Shape
+from vsi_support.padded_batches import PaddedBatch
+from vsi_support.random_qwen2_vl import Sizes
 
 RANK = """
 import sys
@@ -38,7 +39,7 @@ with without_gpu():
     spec = get_gpt_layer_local_spec(normalization="RMSNorm")
     model = core_model(job["config"], spec, use_cpu_initialization=True, sequence_parallel=sequence_parallel)
     load(model, job["weights"], job["config"])
-    logits = model(job["ids"], attention_mask=job["keep"], **job["vision"])
+    logits = model(job["ids"], attention_mask=job["mask"], **job["vision"])
     (logits * job["loss"]).sum().backward()
 gradients = {name: value.grad for name, value in model.named_parameters()}
 torch.save({"logits": logits.detach(), "gradients": gradients}, folder / f"rank-{rank}-{sequence_parallel}.pt")
@@ -46,18 +47,20 @@ torch.save({"logits": logits.detach(), "gradients": gradients}, folder / f"rank-
 
 
 @pytest.fixture(scope="module")
-def job(make_pair: Any, videos: Batch, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, dict[str, Any]]:
+def job(
+    make_pair: Any, videos: PaddedBatch, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Any, dict[str, Any]]:
     """One rank's logits and gradients, and what two ranks need to compute theirs."""
-    pair = make_pair(Shape())
+    pair = make_pair(Sizes())
     even = videos.input_ids.shape[1] // 2 * 2  # sequence parallelism halves the row
     job = {
         "config": pair.hf.config,
         "weights": pair.weights,
         "ids": videos.input_ids[:, :even],
-        "keep": videos.keep[:, :even],
+        "mask": videos.mask[:, :even],
         "vision": videos.vision,
     }
-    logits = pair.megatron(job["ids"], attention_mask=job["keep"], **job["vision"])
+    logits = pair.megatron(job["ids"], attention_mask=job["mask"], **job["vision"])
     job["loss"] = torch.randn(logits.shape, generator=torch.Generator().manual_seed(5))
     (logits * job["loss"]).sum().backward()
     folder = tmp_path_factory.mktemp("parallel")

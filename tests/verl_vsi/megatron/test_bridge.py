@@ -4,7 +4,7 @@
     pip install --no-deps megatron-bridge==0.5.1 megatron-core==0.18.2
     pip install torch==2.11.0 torchvision transformers==5.8.1 datasets accelerate diffusers peft einops tensorboard \\
         regex hydra-core nvidia-modelopt mistral-common pytest pytest-timeout typer rich
-    PYTHONPATH=. python -m pytest -m slow tests/verl_vsi/megatron/test_megatron_bridge.py
+    PYTHONPATH=. python -m pytest -m slow tests/verl_vsi/megatron/test_bridge.py
 
 Megatron-Bridge imports TransformerEngine at its top, which needs a GPU. Where it is not installed, an empty module
 stands in for it, and megatron-core's local layers are used; Megatron-Bridge's own code is the real one.
@@ -24,7 +24,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from vsi_support.megatron_samples import SHAPE_2B, SHAPE_7B, Batch, Shape, hf_model, hf_weights
+from vsi_support.padded_batches import PaddedBatch
+from vsi_support.random_qwen2_vl import NARROW_2B, NARROW_7B, Sizes, published_weights, random_model
 
 pytestmark = pytest.mark.slow
 
@@ -80,20 +81,20 @@ def auto_bridge(megatron: None) -> Any:
     return AutoBridge
 
 
-# fewer layers than published: the table is held against all of them in test_megatron_weights.py
-SHAPES = [replace(published, layers=3, vision_layers=2) for published in (SHAPE_2B, SHAPE_7B)]
+# fewer layers than published: the table is held against all of them in test_weights.py
+SIZES = [replace(published, layers=3, vision_layers=2) for published in (NARROW_2B, NARROW_7B)]
 
 
-@pytest.fixture(scope="module", params=SHAPES, ids=["2B", "7B"])
-def shape(request: pytest.FixtureRequest) -> Shape:
+@pytest.fixture(scope="module", params=SIZES, ids=["2B", "7B"])
+def sizes(request: pytest.FixtureRequest) -> Sizes:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def checkpoint(shape: Shape, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor], Any]:
+def checkpoint(sizes: Sizes, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor], Any]:
     folder = tmp_path_factory.mktemp("checkpoint")
-    hf = hf_model(shape)
-    return folder, hf_weights(hf, folder), hf
+    hf = random_model(sizes)
+    return folder, published_weights(hf, folder), hf
 
 
 def verl_overrides() -> dict[str, Any]:
@@ -157,8 +158,8 @@ def test_weights_go_in_and_come_out_bit_by_bit(build: Build, checkpoint: Any) ->
 
 
 def test_megatron_bridge_and_our_table_make_the_same_parameters(build: Build, checkpoint: Any) -> None:
-    from vsi_support.megatron_convert import to_megatron
     from vsi_support.megatron_core_model import heads
+    from vsi_support.weight_conversion import to_megatron
 
     _, model = build()
     _, weights, hf = checkpoint
@@ -167,18 +168,18 @@ def test_megatron_bridge_and_our_table_make_the_same_parameters(build: Build, ch
     assert [name for name in parameters if not torch.equal(ours[name], parameters[name])] == []
 
 
-def test_the_providers_model_has_transformers_logits(build: Build, checkpoint: Any, videos: Batch) -> None:
+def test_the_providers_model_has_transformers_logits(build: Build, checkpoint: Any, videos: PaddedBatch) -> None:
     _, model = build()
     hf = checkpoint[2]
     with torch.no_grad():
-        ours = model(videos.input_ids, attention_mask=videos.keep, **videos.vision)
+        ours = model(videos.input_ids, attention_mask=videos.mask, **videos.vision)
         theirs = hf(
             input_ids=videos.input_ids,
-            attention_mask=videos.keep.long(),
+            attention_mask=videos.mask.long(),
             mm_token_type_ids=videos.types,
             **videos.vision,
         ).logits
-    assert ((ours - theirs)[videos.keep].abs().max() / theirs.abs().max()) < 1e-5
+    assert ((ours - theirs)[videos.mask].abs().max() / theirs.abs().max()) < 1e-5
 
 
 def test_a_checkpoint_with_other_names_is_refused(build: Build, checkpoint: Any, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from vsi_support.megatron_samples import END, IMAGE, START, VIDEO, Item, make_batch
+from vsi_support.padded_batches import Item, padded_batch
+from vsi_support.random_qwen2_vl import IMAGE, VIDEO, VISION_END, VISION_START
 
 from verl_vsi.megatron.positions import VisionTokens, mrope_positions
 
@@ -16,7 +17,7 @@ TOKENS = VisionTokens(IMAGE, VIDEO, 2)
 
 
 def ours(rows: list[list[Item]]) -> tuple[Any, Tensor]:
-    batch = make_batch(rows)
+    batch = padded_batch(rows)
     grids = (batch.vision.get("image_grid_thw"), batch.vision.get("video_grid_thw"))
     return batch, mrope_positions(batch.input_ids, TOKENS, *grids)
 
@@ -55,7 +56,7 @@ ROWS: dict[str, list[list[Item]]] = {
 def test_positions_are_transformers(rows: list[list[Item]]) -> None:
     batch, positions = ours(rows)
     theirs = transformers_positions(batch)
-    assert torch.equal(positions[:, batch.keep], theirs[:, batch.keep])
+    assert torch.equal(positions[:, batch.mask], theirs[:, batch.mask])
 
 
 def transformers_positions(batch: Any) -> Tensor:
@@ -72,7 +73,7 @@ def transformers_positions(batch: Any) -> Tensor:
         batch.types,
         image_grid_thw=batch.vision.get("image_grid_thw"),
         video_grid_thw=batch.vision.get("video_grid_thw"),
-        attention_mask=batch.keep.long(),
+        attention_mask=batch.mask.long(),
     )
     return positions
 
@@ -93,7 +94,7 @@ def test_positions_are_vllms(rows: list[list[Item]]) -> None:
     batch, positions = ours(rows)
     remaining = {token: iter(batch.vision.get(name, torch.zeros(0, 3)).tolist()) for token, name in GRIDS.items()}
     for number, row in enumerate(batch.input_ids):
-        ids = row[batch.keep[number]].tolist()
+        ids = row[batch.mask[number]].tolist()
         model = SimpleNamespace(iter_mm_grid_thw=lambda items: items)
         items = [(at, t, h // 2, w // 2, 1.0) for at, (t, h, w) in starts(ids, remaining)]
         theirs, _ = qwen2_vl.Qwen2VLForConditionalGeneration.get_mrope_input_positions(model, ids, items)
@@ -104,7 +105,7 @@ GRIDS = {IMAGE: "image_grid_thw", VIDEO: "video_grid_thw"}
 
 
 def starts(ids: list[int], remaining: dict[int, Any]) -> list[tuple[int, Any]]:
-    return [(at + 1, next(remaining[ids[at + 1]])) for at, token in enumerate(ids) if token == START]
+    return [(at + 1, next(remaining[ids[at + 1]])) for at, token in enumerate(ids) if token == VISION_START]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +113,12 @@ def starts(ids: list[int], remaining: dict[int, Any]) -> list[tuple[int, Any]]:
     [
         ([1, VIDEO, 2], [], "no grid is left"),
         ([VIDEO, VIDEO, 2], [(1, 2, 4), (1, 2, 2)], "1 video grids have no tokens"),
-        ([VIDEO, VIDEO, END], [(1, 4, 4)], r"2 video tokens from position 0, and its grid \(1, 4, 4\) stands for 4"),
-        ([VIDEO, END, VIDEO], [(1, 2, 4)], "1 video tokens from position 0"),
+        (
+            [VIDEO, VIDEO, VISION_END],
+            [(1, 4, 4)],
+            r"2 video tokens from .* 0, and its grid \(1, 4, 4\) stands for 4",
+        ),
+        ([VIDEO, VISION_END, VIDEO], [(1, 2, 4)], "1 video tokens from position 0"),
     ],
     ids=["sampled by the model", "too many grids", "cut", "interrupted"],
 )

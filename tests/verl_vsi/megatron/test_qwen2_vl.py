@@ -9,7 +9,8 @@ from unittest.mock import patch
 import pytest
 import torch
 from torch import Tensor
-from vsi_support.megatron_samples import IMAGE, VIDEO, Batch, make_batch
+from vsi_support.padded_batches import PaddedBatch, padded_batch
+from vsi_support.random_qwen2_vl import IMAGE, VIDEO
 
 from verl_vsi.megatron import qwen2_vl as model_module
 
@@ -21,20 +22,20 @@ def apart(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
-def loss(logits: Tensor, batch: Batch) -> Tensor:
+def loss(logits: Tensor, batch: PaddedBatch) -> Tensor:
     weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(2))
-    return (logits * weights)[batch.keep].sum()
+    return (logits * weights)[batch.mask].sum()
 
 
-def test_logits_are_transformers(pair: Any, videos: Batch) -> None:
+def test_logits_are_transformers(pair: Any, videos: PaddedBatch) -> None:
     with torch.no_grad():
         ours, theirs = pair.megatron_logits(videos), pair.hf_logits(videos)
-    assert apart(ours[videos.keep], theirs[videos.keep]) < TOLERANCE
+    assert apart(ours[videos.mask], theirs[videos.mask]) < TOLERANCE
 
 
-def test_gradients_are_transformers(pair: Any, videos: Batch) -> None:
-    from vsi_support.megatron_convert import to_huggingface
+def test_gradients_are_transformers(pair: Any, videos: PaddedBatch) -> None:
     from vsi_support.megatron_core_model import heads
+    from vsi_support.weight_conversion import to_huggingface
 
     for model in (pair.hf, pair.megatron):
         model.zero_grad()
@@ -62,32 +63,32 @@ def one_dimensional(input_ids: Tensor, *arguments: Any) -> Tensor:
     return torch.arange(input_ids.shape[1]).expand(3, *input_ids.shape)
 
 
-def test_one_dimensional_positions_differ(pair: Any, videos: Batch) -> None:
+def test_one_dimensional_positions_differ(pair: Any, videos: PaddedBatch) -> None:
     with torch.no_grad(), patch.object(model_module, "mrope_positions", one_dimensional):
         ours, theirs = pair.megatron_logits(videos), pair.hf_logits(videos)
-    assert apart(ours[videos.keep], theirs[videos.keep]) > 1e-2
+    assert apart(ours[videos.mask], theirs[videos.mask]) > 1e-2
 
 
-def test_without_the_video_logits_differ(pair: Any, videos: Batch) -> None:
-    with torch.no_grad(), patch.object(model_module, "put_in", lambda embeddings, *_: embeddings):
+def test_without_the_video_logits_differ(pair: Any, videos: PaddedBatch) -> None:
+    with torch.no_grad(), patch.object(model_module, "scatter_features", lambda embeddings, *_: embeddings):
         ours, theirs = pair.megatron_logits(videos), pair.hf_logits(videos)
     text_only = 2
-    assert apart(ours[text_only][videos.keep[text_only]], theirs[text_only][videos.keep[text_only]]) < TOLERANCE
+    assert apart(ours[text_only][videos.mask[text_only]], theirs[text_only][videos.mask[text_only]]) < TOLERANCE
     for row in (0, 1, 3):
-        assert apart(ours[row][videos.keep[row]], theirs[row][videos.keep[row]]) > 1e-2
+        assert apart(ours[row][videos.mask[row]], theirs[row][videos.mask[row]]) > 1e-2
 
 
-def test_without_a_causal_mask_logits_differ(pair: Any, videos: Batch) -> None:
+def test_without_a_causal_mask_logits_differ(pair: Any, videos: PaddedBatch) -> None:
     from megatron.core.fusions import fused_softmax
 
     nothing_masked = lambda size: torch.zeros(size, size, dtype=torch.bool)  # noqa: E731
     with torch.no_grad(), patch.object(fused_softmax, "get_default_causal_mask", nothing_masked):
         ours, theirs = pair.megatron_logits(videos), pair.hf_logits(videos)
-    assert apart(ours[videos.keep], theirs[videos.keep]) > 1e-2
+    assert apart(ours[videos.mask], theirs[videos.mask]) > 1e-2
 
 
 def test_videos_of_a_batch_are_not_exchanged(pair: Any) -> None:
-    batch = make_batch([[3, (VIDEO, (2, 4, 4)), 5], [3, (VIDEO, (2, 4, 4)), 5]])
+    batch = padded_batch([[3, (VIDEO, (2, 4, 4)), 5], [3, (VIDEO, (2, 4, 4)), 5]])
     patches = batch.vision["pixel_values_videos"]
     swapped = replace(batch, vision=batch.vision | {"pixel_values_videos": patches.roll(len(patches) // 2, 0)})
     with torch.no_grad():
@@ -95,11 +96,11 @@ def test_videos_of_a_batch_are_not_exchanged(pair: Any) -> None:
         assert apart(pair.megatron_logits(swapped), pair.hf_logits(swapped)) < TOLERANCE
 
 
-def test_padding_changes_nothing(pair: Any, videos: Batch) -> None:
-    row, length = 0, int(videos.keep[0].sum())
-    alone = Batch(
+def test_padding_changes_nothing(pair: Any, videos: PaddedBatch) -> None:
+    row, length = 0, int(videos.mask[0].sum())
+    alone = PaddedBatch(
         videos.input_ids[row : row + 1, :length],
-        videos.keep[row : row + 1, :length],
+        videos.mask[row : row + 1, :length],
         {
             "pixel_values_videos": videos.vision["pixel_values_videos"][: 2 * 4 * 6],
             "video_grid_thw": videos.vision["video_grid_thw"][:1],
@@ -109,12 +110,12 @@ def test_padding_changes_nothing(pair: Any, videos: Batch) -> None:
         assert apart(pair.megatron_logits(alone)[0], pair.megatron_logits(videos)[row, :length]) < TOLERANCE
 
 
-def test_padding_on_the_left_is_refused(pair: Any, videos: Batch) -> None:
+def test_padding_on_the_left_is_refused(pair: Any, videos: PaddedBatch) -> None:
     with pytest.raises(ValueError, match="padding on the right only"):
-        pair.megatron_logits(replace(videos, keep=videos.keep.flip(1)))
+        pair.megatron_logits(replace(videos, mask=videos.mask.flip(1)))
 
 
-def test_pixels_of_other_rows_are_refused(pair: Any, videos: Batch) -> None:
+def test_pixels_of_other_rows_are_refused(pair: Any, videos: PaddedBatch) -> None:
     fewer = videos.vision | {"pixel_values_videos": videos.vision["pixel_values_videos"][4 * 6 * 2 :]}
     with pytest.raises((ValueError, RuntimeError)):
         pair.megatron_logits(replace(videos, vision=fewer))
@@ -132,7 +133,7 @@ def test_pixels_of_other_rows_are_refused(pair: Any, videos: Batch) -> None:
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
 def test_a_freeze_flag_takes_its_part_and_no_other(
-    pair: Any, videos: Batch, flags: dict[str, bool], frozen: set[str]
+    pair: Any, videos: PaddedBatch, flags: dict[str, bool], frozen: set[str]
 ) -> None:
     pair.megatron.zero_grad()
     pair.megatron.freeze(**flags)
@@ -165,13 +166,13 @@ def test_what_the_model_cannot_do_is_refused(pair: Any, setting: dict[str, Any],
 
 def test_an_image_and_a_video_are_told_apart(pair: Any) -> None:
     """Same patches, same grid: only the token differs, and with it which pixels are taken."""
-    batch = make_batch([[3, (IMAGE, (1, 4, 4)), 2, (VIDEO, (1, 4, 4)), 4]])
+    batch = padded_batch([[3, (IMAGE, (1, 4, 4)), 2, (VIDEO, (1, 4, 4)), 4]])
     with torch.no_grad():
         assert apart(pair.megatron_logits(batch), pair.hf_logits(batch)) < TOLERANCE
 
 
 def test_rotary_frequencies_stay_float32_in_a_bfloat16_model(pair: Any) -> None:
-    from verl_vsi.megatron.inputs import vision_tower
+    from verl_vsi.megatron.model_inputs import vision_tower
 
     tower = vision_tower(pair.hf.config.vision_config, torch.float32).bfloat16()
     exact = pair.hf.model.visual.rotary_pos_emb.inv_freq

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from vsi_support.megatron_samples import PAD, Batch, Shape
+from vsi_support.padded_batches import PAD, PaddedBatch
+from vsi_support.random_qwen2_vl import VOCABULARY, Sizes
 
-from verl_vsi.megatron.inputs import packing
+from verl_vsi.megatron.model_inputs import row_packing
 
 pytest.importorskip("verl", reason="verl is not installed")
 TOLERANCE = 1e-5
@@ -51,13 +52,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 @pytest.fixture(scope="module")
 def pair(make_pair: Callable[..., Any]) -> Any:
-    return make_pair(Shape(), spec=packed_spec())
+    return make_pair(Sizes(), spec=packed_spec())
 
 
 @pytest.fixture(scope="module")
-def nested(videos: Batch) -> Tensor:
+def nested(videos: PaddedBatch) -> Tensor:
     """As verl's engine has ids: jagged, without padding."""
-    rows = [ids[keep] for ids, keep in zip(videos.input_ids, videos.keep, strict=True)]
+    rows = [ids[mask] for ids, mask in zip(videos.input_ids, videos.mask, strict=True)]
     return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
 
 
@@ -77,29 +78,29 @@ def verl_logits(pair: Any, nested: Tensor, vision: dict[str, Tensor], data_forma
     ids=["padded", "padded further", "packed", "packed to a round length"],
 )
 def test_logits_through_verl_are_transformers(
-    pair: Any, videos: Batch, nested: Tensor, data_format: str, options: dict[str, Any]
+    pair: Any, videos: PaddedBatch, nested: Tensor, data_format: str, options: dict[str, Any]
 ) -> None:
     ours = verl_logits(pair, nested, videos.vision, data_format, **options)
     with torch.no_grad():
         theirs = pair.hf_logits(videos)
     scale = theirs.abs().max()
     for row, logits in enumerate(ours):
-        expected = theirs[row][videos.keep[row]]
+        expected = theirs[row][videos.mask[row]]
         assert logits.shape == expected.shape
         assert float((logits - expected).abs().max() / scale) < TOLERANCE
 
 
-def test_gradients_of_packed_rows_are_those_of_padded_rows(pair: Any, videos: Batch) -> None:
+def test_gradients_of_packed_rows_are_those_of_padded_rows(pair: Any, videos: PaddedBatch) -> None:
     from verl.models.mcore.util import preprocess_thd_engine
 
-    rows = [ids[keep] for ids, keep in zip(videos.input_ids, videos.keep, strict=True)]
+    rows = [ids[mask] for ids, mask in zip(videos.input_ids, videos.mask, strict=True)]
     _, params, _ = preprocess_thd_engine(torch.nested.as_nested_tensor(rows, layout=torch.jagged))
-    weights = torch.randn(int(videos.keep.sum()), 96, generator=torch.Generator().manual_seed(4))
+    weights = torch.randn(int(videos.mask.sum()), VOCABULARY, generator=torch.Generator().manual_seed(4))
     gradients = []
     for arguments in ({}, {"packed_seq_params": params}):
         pair.megatron.zero_grad()
         logits = pair.megatron_logits(videos, **arguments)
-        logits = logits[0] if arguments else logits[videos.keep]
+        logits = logits[0] if arguments else logits[videos.mask]
         (logits * weights).sum().backward()
         gradients.append({name: value.grad.clone() for name, value in pair.megatron.named_parameters()})
     padded, packed = gradients
@@ -107,7 +108,7 @@ def test_gradients_of_packed_rows_are_those_of_padded_rows(pair: Any, videos: Ba
         assert float((gradient - packed[name]).abs().max() / gradient.abs().max()) < TOLERANCE, name
 
 
-def test_packed_rows_with_positions_from_zero_differ(pair: Any, videos: Batch, nested: Tensor) -> None:
+def test_packed_rows_with_positions_from_zero_differ(pair: Any, videos: PaddedBatch, nested: Tensor) -> None:
     """Control: positions of the packed row, not of each row's frames."""
     from unittest.mock import patch
 
@@ -118,27 +119,27 @@ def test_packed_rows_with_positions_from_zero_differ(pair: Any, videos: Batch, n
         ours = verl_logits(pair, nested, videos.vision, "thd")
     with torch.no_grad():
         theirs = pair.hf_logits(videos)
-    assert float((ours[0] - theirs[0][videos.keep[0]]).abs().max() / theirs.abs().max()) > 1e-2
+    assert float((ours[0] - theirs[0][videos.mask[0]]).abs().max() / theirs.abs().max()) > 1e-2
 
 
 def test_packing_puts_rows_where_the_lengths_say() -> None:
-    keep = torch.tensor([[True, True, False], [True, True, True]])
-    pack = packing(keep, torch.tensor([0, 4, 8], dtype=torch.int32))
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    pack = row_packing(mask, torch.tensor([0, 4, 8], dtype=torch.int32))
     assert pack(torch.tensor([[1, 2, 9], [3, 4, 5]])).tolist() == [[1, 2, 0, 0, 3, 4, 5, 0]]
 
 
 def test_rows_that_do_not_fit_their_places_are_refused() -> None:
-    keep = torch.ones(2, 3, dtype=torch.bool)
+    mask = torch.ones(2, 3, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"rows of \[3, 3\] tokens do not fit"):
-        packing(keep, torch.tensor([0, 2, 6]))
+        row_packing(mask, torch.tensor([0, 2, 6]))
     with pytest.raises(ValueError, match="do not fit"):
-        packing(keep, torch.tensor([0, 6]))
+        row_packing(mask, torch.tensor([0, 6]))
 
 
-def test_a_batch_without_vision_runs(pair: Any, videos: Batch) -> None:
-    text = replace(videos, input_ids=videos.input_ids[2:3], keep=videos.keep[2:3], vision={})
-    rows = torch.nested.as_nested_tensor([text.input_ids[0][text.keep[0]]], layout=torch.jagged)
+def test_a_batch_without_vision_runs(pair: Any, videos: PaddedBatch) -> None:
+    text = replace(videos, input_ids=videos.input_ids[2:3], mask=videos.mask[2:3], vision={})
+    rows = torch.nested.as_nested_tensor([text.input_ids[0][text.mask[0]]], layout=torch.jagged)
     (ours,) = verl_logits(pair, rows, {}, "thd")
     with torch.no_grad():
-        theirs = pair.hf_logits(text)[0][text.keep[0]]
+        theirs = pair.hf_logits(text)[0][text.mask[0]]
     assert float((ours - theirs).abs().max() / theirs.abs().max()) < TOLERANCE

@@ -1,4 +1,4 @@
-"""Random batches of the form in which verl's trainer hands them to an engine: for tests and benchmarks."""
+"""Random batches of the form in which verl's trainer hands them to an engine, and verl's loss over them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from vsi_support.random_qwen2_vl import CHANNELS, EOS, IMAGE, VIDEO, VISION_END, VISION_START, WORDS
 
-VISION_START, VISION_END, IMAGE, VIDEO, EOS = 100, 101, 102, 103, 104
-WORDS = 100
-"""Ids below this one are words."""
-VOCABULARY = 128
-CHANNELS = 3 * 2 * 14 * 14
-"""Numbers in a patch: colours, frames, height, width."""
-
-_JAGGED = (
+_NESTED = (
     "input_ids",
     "prompts",
     "responses",
@@ -60,12 +54,18 @@ def _positions(grids: Sequence[tuple[int, int, int]], text: int, answer: int) ->
     return torch.cat((torch.arange(rotary.shape[1])[None], rotary))
 
 
-def make_batch(
+def engine_batch(
     questions: Sequence[SampleQuestion], *, order: Sequence[int] | None = None, padding: int = 0, **settings: Any
 ) -> Any:
-    """A batch as it reaches the engine for an update, its rows in the given order, and verl's rows of padding.
+    """A batch as it reaches the engine for an update.
 
     Old and reference log-probabilities are random: near the model's where the model is near uniform.
+
+    Args:
+        questions: with their answers.
+        order: of the rows; question by question by default.
+        padding: rows that verl adds where rollouts are missing.
+        settings: what verl's trainer says about the batch, where it is not the default here.
     """
     from verl.utils import tensordict_utils as tu
 
@@ -75,7 +75,7 @@ def make_batch(
     rows = [rows[i] for i in (order if order is not None else range(len(rows)))]
     rows += [_padding(rows[0])] * padding
     tensors: dict[str, Any] = {key: [row[key] for row in rows] for key in rows[0]}
-    for key in _JAGGED:
+    for key in _NESTED:
         tensors[key] = torch.nested.as_nested_tensor(tensors[key], layout=torch.jagged)
     tensors["position_ids"] = tu.nested_tensor_from_tensor_list(tensors["position_ids"])
     batch = tu.get_tensordict(tensors)
@@ -113,15 +113,15 @@ def _rows(question: SampleQuestion, uid: str) -> list[dict[str, Any]]:
     words = torch.Generator().manual_seed(question.text_seed)
     prompt += torch.randint(0, WORDS, (question.text,), generator=words).tolist()
     names = {"video": ("pixel_values_videos", "video_grid_thw"), "image": ("pixel_values", "image_grid_thw")}
-    shown: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
     if question.grids:
         patches = sum(t * h * w for t, h, w in question.grids)
         pixels = torch.randn(patches, CHANNELS, generator=noise)
-        shown = dict(zip(names[question.kind], (pixels, torch.tensor(question.grids)), strict=True))
+        inputs = dict(zip(names[question.kind], (pixels, torch.tensor(question.grids)), strict=True))
     rows = []
     for number, length in enumerate(question.answers):
-        own = torch.Generator().manual_seed(7919 * (question.seed + 1) + number)
-        answer = torch.randint(0, WORDS, (length,), generator=own)
+        draw = torch.Generator().manual_seed(7919 * (question.seed + 1) + number)
+        answer = torch.randint(0, WORDS, (length,), generator=draw)
         rows.append(
             {
                 "uid": uid,
@@ -131,10 +131,10 @@ def _rows(question: SampleQuestion, uid: str) -> list[dict[str, Any]]:
                 "position_ids": _positions(question.grids, question.text, length),
                 "loss_mask": torch.ones(length, dtype=torch.long),
                 "response_mask": torch.ones(length, dtype=torch.long),
-                "advantages": torch.randn(1, generator=own).expand(length).clone(),
-                "old_log_probs": -3 + 2 * torch.rand(length, generator=own),
-                "ref_log_prob": -3 + 2 * torch.rand(length, generator=own),
-                "multi_modal_inputs": dict(shown),
+                "advantages": torch.randn(1, generator=draw).expand(length).clone(),
+                "old_log_probs": -3 + 2 * torch.rand(length, generator=draw),
+                "ref_log_prob": -3 + 2 * torch.rand(length, generator=draw),
+                "multi_modal_inputs": dict(inputs),
             }
         )
     return rows

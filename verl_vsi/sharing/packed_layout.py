@@ -43,7 +43,7 @@ class Segments:
 
     @cached_property
     def padded(self) -> tuple[Tensor, Tensor]:
-        """Token numbers as a (stretches, longest) rectangle, padding pointing at token 0, and which cells are real."""
+        """Token numbers (stretches, longest), padding pointing at token 0, and which of them are real (same shape)."""
         columns = torch.arange(self.longest, device=self.device)
         real = columns < torch.tensor(self.lengths, device=self.device)[:, None]
         starts = torch.tensor(self.bounds[:-1], device=self.device)[:, None]
@@ -51,8 +51,14 @@ class Segments:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Lengths of a packed batch: tokens of each group's prompt, and of each of its answers."""
+class PackedLayout:
+    """Lengths of a packed batch, in tokens.
+
+    Attributes:
+        prompt_lengths: of each group's prompt.
+        answer_lengths: of each answer, by group.
+        device: of the tensors that are made from them.
+    """
 
     prompt_lengths: tuple[int, ...]
     answer_lengths: tuple[tuple[int, ...], ...]
@@ -87,15 +93,16 @@ class Layout:
     @cached_property
     def mask(self) -> Tensor:
         """What may see what, (tokens, tokens) bool: for devices that have no kernel of ours, and for tests."""
-        own = [(group, 0) for group, length in enumerate(self.prompt_lengths) for _ in range(length)]
+        owners = [(group, 0) for group, length in enumerate(self.prompt_lengths) for _ in range(length)]
         for group, lengths in enumerate(self.answer_lengths):
-            own += [(group, number) for number, length in enumerate(lengths, 1) for _ in range(length)]
-        return _mask(own, self.device)
+            owners += [(group, number) for number, length in enumerate(lengths, 1) for _ in range(length)]
+        return _mask(owners, self.device)
 
 
-def _mask(own: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
-    group, answer = torch.tensor(own, device=device).T
-    token = torch.arange(len(own), device=device)
+def _mask(owners: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+    """From each token's group and answer (0: the prompt)."""
+    group, answer = torch.tensor(owners, device=device).T
+    token = torch.arange(len(owners), device=device)
     before = token[:, None] >= token[None, :]
     same_group = group[:, None] == group[None, :]
     visible = (answer[None, :] == 0) | (answer[:, None] == answer[None, :])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from verl_vsi.megatron.weights import Kind, WeightMapping, find
+from verl_vsi.megatron.weights import Kind, WeightMapping, mapping_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,12 @@ def to_megatron(huggingface: Mapping[str, Tensor], names: Iterable[str], heads: 
 
 
 def to_huggingface(megatron: Mapping[str, Tensor], heads: Heads) -> dict[str, Tensor]:
-    """Weights under Hugging Face's names; the inverse of `to_megatron`."""
+    """Weights under Hugging Face's names; the inverse of `to_megatron`.
+
+    Args:
+        megatron: weights under Megatron's names.
+        heads: shape of the attention layers.
+    """
     weights: dict[str, Tensor] = {}
     for name, tensor in megatron.items():
         row = _row(name)
@@ -52,7 +57,7 @@ def to_huggingface(megatron: Mapping[str, Tensor], heads: Heads) -> dict[str, Te
 
 
 def _row(name: str) -> WeightMapping:
-    row = find(name)
+    row = mapping_of(name)
     if row is None:
         raise KeyError(f"no row of verl_vsi.megatron.weights.TABLE names the Megatron weight {name!r}")
     return row

@@ -1,0 +1,82 @@
+"""verl's FSDP2 engine, or ours in its place, over one process or more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from torch import Tensor
+
+from verl_vsi.sharing.eligibility import VENDOR
+
+UPSTREAM = ""
+"""The vendor that is verl itself."""
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """A process group of this process alone; the one that is there already, where there is one."""
+    own = not dist.is_initialized()
+    if own:
+        dist.init_process_group("cpu:gloo", init_method="tcp://127.0.0.1:0", rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        if own:
+            dist.destroy_process_group()
+
+
+def fsdp_engine(folder: Path, vendor: str = VENDOR, *, options: dict[str, Any] | None = None, **model: Any) -> Any:
+    """An engine on the CPU, initialised, in training mode, float32.
+
+    Args:
+        folder: of the model.
+        vendor: ours, or `UPSTREAM`.
+        options: of `EngineOptions`, with their prefix.
+        model: settings of verl's `HFModelConfig`.
+    """
+    from verl.trainer.config import CheckpointConfig
+    from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
+    from verl.workers.engine import EngineRegistry
+
+    import verl_vsi.sharing
+
+    registered = EngineRegistry._engines["language_model"]["fsdp2"]
+    if ("cpu", VENDOR) not in registered:
+        verl_vsi.sharing.register()
+    engine = registered[("cpu", vendor) if vendor else "cpu"](
+        model_config=HFModelConfig(
+            path=str(folder),
+            load_tokenizer=False,
+            override_config={"attn_implementation": "sdpa", **(options or {})},
+            **{"use_remove_padding": False, "enable_gradient_checkpointing": False, **model},
+        ),
+        engine_config=FSDPEngineConfig(
+            strategy="fsdp2",
+            model_dtype="fp32",
+            mixed_precision={"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
+            use_torch_compile=False,
+            use_dynamic_bsz=False,
+            micro_batch_size_per_gpu=64,
+        ),
+        optimizer_config=FSDPOptimizerConfig(lr=1e-3, total_training_steps=10),
+        checkpoint_config=CheckpointConfig(),
+    )
+    engine.initialize()
+    engine.module.train()
+    return engine
+
+
+def answers(nested: Tensor, batch: Any) -> Tensor:
+    """What verl reads of an engine's output (B, j): the values at each token before one of an answer's.
+
+    Args:
+        nested: an output of `forward_step` or `infer_batch`.
+        batch: whose output it is.
+    """
+    from verl.workers.utils.padding import response_from_nested
+
+    return response_from_nested(nested, batch["response_mask"]).values()  # pyright: ignore[reportAttributeAccessIssue]
