@@ -92,9 +92,9 @@ def _zip_fault(file: Path, whole: bool) -> str | None:
 def tidy(run: Path, keep: int) -> list[int]:
     """Remove the actors of checkpoints of ours beyond the newest `keep`, and what is then a husk.
 
-    verl's own checkpoint manager counts anew at every start, so the one that a run resumed from would be kept for ever,
-    and of those that it removes, the trainer's `data.pt` stays, so that they look like checkpoints (verl#7395). A step's
-    folder goes where nothing but `data.pt` and our notes are left in it; a critic and files of the user's stay.
+    verl's own checkpoint manager counts anew at every start, so one that a run resumed from would be kept for ever,
+    and of those that it removes, the trainer's `data.pt` stays, so that they look like checkpoints (verl#7395). The
+    folder of a step goes where only `data.pt` and our notes are left in it; a critic and files of the user's stay.
 
     Args:
         run: the run's folder.

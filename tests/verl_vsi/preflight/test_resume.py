@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("verl")
 
+import torch
 from omegaconf import DictConfig
 
 from verl_vsi.config import provenance
