@@ -27,8 +27,8 @@ from typing import Any
 from rich.console import Console
 
 from verl_vsi.data_adapters.files import write_text
-from verl_vsi.miniature.demo import Demo, data_phases
-from verl_vsi.miniature.pipeline import run_phases
+from verl_vsi.miniature.demo import Demo, data_stages
+from verl_vsi.miniature.pipeline import run_stages
 
 RESULTS = Path(__file__).parent / "results"
 ROLLOUTS = 14
@@ -194,8 +194,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the file; default: results/rollout_counts_<ranks>.json")
     arguments = parser.parse_args()
     console, folder = Console(), arguments.folder.absolute()
-    rooms_and_rows = [p for p in data_phases(Demo(folder, train_rooms=12, heldout_rooms=4)) if p.name != "frames"]
-    run_phases(rooms_and_rows, folder, console)
+    rooms_and_rows = [p for p in data_stages(Demo(folder, train_rooms=12, heldout_rooms=4)) if p.name != "frames"]
+    run_stages(rooms_and_rows, folder, console)
     found: dict[str, Any] = {}
     for passes in ("shared", "stock"):
         if not arguments.collect:

@@ -28,7 +28,10 @@ FLOORS = (
     ("config", "dpo"),
     ("preflight",),
     ("evaluation",),
-    ("miniature",),
+    ("miniature", "miniature.pipeline"),
+    ("miniature.demo",),
+    ("miniature.run_demo", "miniature.experiments"),
+    ("doctor.check",),
     ("doctor",),
     ("commands", "plugin"),
     ("cli",),
@@ -91,6 +94,14 @@ def floor_of(name: str) -> int:
 @pytest.mark.parametrize("name", [name for name in modules() if name])
 def test_no_arrow_points_up(name: str) -> None:
     assert not {other for other in ours(name) if floor_of(other) > floor_of(name)}
+
+
+def test_the_two_halves_of_the_miniature_do_not_import_each_other() -> None:
+    rooms = {name for name in modules() if name.startswith("miniature.")}
+    pretraining = {name for name in rooms if name.startswith("miniature.pretraining")}
+    assert pretraining
+    assert not [(name, other) for name in pretraining for other in ours(name) & (rooms - pretraining)]
+    assert not [(name, other) for name in rooms - pretraining for other in ours(name) & pretraining]
 
 
 def test_no_circle() -> None:

@@ -27,7 +27,7 @@ def experiment(
     """Train the miniature in every way that an experiment compares; end in NAME.json and NAME.png."""
     from verl_vsi.miniature.experiments.run_experiment import run_experiment
     from verl_vsi.miniature.experiments.variants import EXPERIMENTS
-    from verl_vsi.miniature.pipeline import PhaseError
+    from verl_vsi.miniature.pipeline import StageError
 
     plan = EXPERIMENTS.get(name)
     if plan is None:
@@ -38,6 +38,6 @@ def experiment(
     plan = replace(plan, steps=steps or plan.steps, seeds=seeds or plan.seeds, model=start)
     try:
         run_experiment(plan, folder.resolve(), console)
-    except PhaseError as error:
+    except StageError as error:
         console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise SystemExit(1) from error

@@ -28,12 +28,13 @@ def story(
     """Render rooms, build rows, train SFT and vsGRPO from the base, score all three on held-out rooms."""
     if context.invoked_subcommand is not None:
         return
-    from verl_vsi.miniature.demo import Demo, run_demo
-    from verl_vsi.miniature.pipeline import PhaseError
+    from verl_vsi.miniature.demo import Demo
+    from verl_vsi.miniature.pipeline import StageError
+    from verl_vsi.miniature.run_demo import run_demo
 
     try:
         run_demo(Demo(folder.resolve(), seed, train_rooms, heldout_rooms, sft_steps, vsgrpo_steps), console)
-    except PhaseError as error:
+    except StageError as error:
         console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise SystemExit(1) from error
 
