@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from verl_vsi.data_adapters.synthetic_rooms import CATEGORIES, make_room
 from verl_vsi.miniature.pretraining.tiny_model import SPECIAL, TAGS, build_tokenizer
-from verl_vsi.miniature.pretraining.training_questions import WORDS, corpus, mode_prompts
+from verl_vsi.miniature.pretraining.training_questions import WHOLE_WORDS, mode_prompts, tokenizer_corpus
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return build_tokenizer(corpus([make_room(3, i) for i in range(8)]), WORDS)
+    return build_tokenizer(tokenizer_corpus([make_room(3, i) for i in range(8)]), WHOLE_WORDS)
 
 
 @pytest.mark.parametrize("text", ["0", "7", ".", *CATEGORIES, "left", "right", "A", "D", *TAGS, *SPECIAL])
