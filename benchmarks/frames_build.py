@@ -68,8 +68,8 @@ def main() -> None:
         videos = [root / name for name in names]
         timed_build(root, "warm", videos[:1], 1, time.process_time)  # imports
         decoder = decode_only(videos)
-        one = timed_build(root, "one", videos, 1, time.process_time)
-        several = timed_build(root, "several", videos, workers, time.perf_counter)
+        alone = timed_build(root, "one", videos, 1, time.process_time)
+        together = timed_build(root, "several", videos, workers, time.perf_counter)
     report(
         "frames_build",
         {
@@ -77,11 +77,11 @@ def main() -> None:
             "videos": args.videos,
             "clip": f"{args.frames} frames of 640x480, H.264; 16 are taken, at most 128*28*28 pixels",
             "decoder_only_cpu_seconds": round(decoder, 1),
-            "build_one_process_cpu_seconds": round(one, 1),
-            "decoder_share": round(decoder / one, 2),
+            "build_one_process_cpu_seconds": round(alone, 1),
+            "decoder_share": round(decoder / alone, 2),
             "processes": workers,
-            "build_seconds": round(several, 1),
-            "videos_per_second": round(args.videos / several, 1),
+            "build_seconds": round(together, 1),
+            "videos_per_second": round(args.videos / together, 1),
         },
         samples.PACKAGES,
     )

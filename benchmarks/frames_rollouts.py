@@ -53,12 +53,12 @@ def main() -> None:
         root = Path(folder)
         (video,) = samples.write_clips(root / "clips", distinct=1, frames=args.frames, names=1)
         config = samples.make_config(root).data
-        theirs = [{"role": "user", "content": [{"type": "video", **samples.stock_element(root, video)}]}]
-        ours = [{"role": "user", "content": [{"type": "video", "video": video}]}]
-        seconds(RLHFDataset, theirs, config, 1)  # imports
-        stock = min(seconds(RLHFDataset, theirs, config, args.rollouts) for _ in range(2))
-        cold = seconds(VsiDataset, ours, config, args.rollouts)
-        warm = min(seconds(VsiDataset, ours, config, args.rollouts) for _ in range(5))
+        stock_messages = [{"role": "user", "content": [{"type": "video", **samples.stock_element(root, video)}]}]
+        our_messages = [{"role": "user", "content": [{"type": "video", "video": video}]}]
+        seconds(RLHFDataset, stock_messages, config, 1)  # imports
+        stock = min(seconds(RLHFDataset, stock_messages, config, args.rollouts) for _ in range(2))
+        cold = seconds(VsiDataset, our_messages, config, args.rollouts)
+        warm = min(seconds(VsiDataset, our_messages, config, args.rollouts) for _ in range(5))
     report(
         "frames_rollouts",
         {

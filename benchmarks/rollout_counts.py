@@ -36,22 +36,21 @@ def counting(events: Path) -> dict[str, str]:
     return {"VSI_COUNTS": str(events), "VERL_USE_EXTERNAL_MODULES": "counts_plugin", "PYTHONPATH": python_path}
 
 
-def command(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> list[str]:
+def command(folder: Path, passes: str, options: argparse.Namespace) -> list[str]:
     """`main_ppo` on the miniature.
 
     Args:
         folder: of both runs and their data.
         passes: shared or stock.
-        steps: of training.
-        batch: questions a step.
-        ranks: training ranks, and vLLM replicas.
+        options: of the command line: steps, batch, ranks.
     """
+    ranks = options.ranks
     return [
         *(sys.executable, "-m", "verl.trainer.main_ppo", "+recipe=vsgrpo_miniature", f"passes={passes}"),
         *(f"vsi.root={folder / 'data'}", f"vsi.frames.store={folder / passes / 'frames'}"),
-        *(f"trainer.default_local_dir={folder / passes}", f"trainer.total_training_steps={steps}"),
+        *(f"trainer.default_local_dir={folder / passes}", f"trainer.total_training_steps={options.steps}"),
         *("trainer.val_before_train=false", "trainer.test_freq=-1", "trainer.save_freq=-1"),
-        *("trainer.resume_mode=disable", "trainer.logger=[console,file]", f"data.train_batch_size={batch}"),
+        *("trainer.resume_mode=disable", "trainer.logger=[console,file]", f"data.train_batch_size={options.batch}"),
         "actor_rollout_ref.rollout.disable_log_stats=false",
         # a block of vLLM's CPU build has 128 tokens unless told otherwise, and these prompts have about 60
         "+actor_rollout_ref.rollout.engine_kwargs.vllm.block_size=32",
@@ -64,15 +63,8 @@ def command(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> li
     ]
 
 
-def run(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> None:
-    """One run, counted.
-
-    Args:
-        folder: of both runs and their data.
-        passes: shared or stock.
-        steps: of training.
-        batch: questions a step.
-        ranks: training ranks, and vLLM replicas.
+def run(folder: Path, passes: str, options: argparse.Namespace) -> None:
+    """One run, counted; as `command`.
 
     Raises:
         RuntimeError: it failed; the log's path is in the message.
@@ -81,7 +73,7 @@ def run(folder: Path, passes: str, steps: int, batch: int, ranks: int) -> None:
     events, log = folder / passes / COUNTS, folder / f"{passes}.log"
     with log.open("wb") as out:
         process = subprocess.run(
-            command(folder, passes, steps, batch, ranks),
+            command(folder, passes, options),
             env={**os.environ, **counting(events)},
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -101,23 +93,23 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=1, help="training ranks, and vLLM replicas")
     parser.add_argument("--collect", action="store_true", help="start nothing: add up the runs that lie in --folder")
     parser.add_argument("--out", type=Path, help="the file; default: results/rollout_counts_<ranks>.json")
-    arguments = parser.parse_args()
-    console, folder = Console(), arguments.folder.absolute()
+    options = parser.parse_args()
+    console, folder = Console(), options.folder.absolute()
     rooms_and_rows = [s for s in data_stages(Demo(folder, train_rooms=12, heldout_rooms=4)) if s.name != "frames"]
     run_stages(rooms_and_rows, folder, console)
     figures: dict[str, Any] = {}
     for passes in ("shared", "stock"):
-        if not arguments.collect:
+        if not options.collect:
             console.print(f"passes={passes} ...")
-            run(folder, passes, arguments.steps, arguments.batch, arguments.ranks)
-        figures[passes] = collect(folder / passes, arguments.steps * arguments.batch)
+            run(folder, passes, options)
+        figures[passes] = collect(folder / passes, options.steps * options.batch)
         console.print_json(data=figures[passes])
     ratios = compare(figures["shared"], figures["stock"])
     console.print_json(data=ratios)
-    typed = f"python benchmarks/rollout_counts.py --ranks {arguments.ranks}"
-    result = {"command": typed, "n": ROLLOUTS, "steps": arguments.steps, **figures}
+    typed = f"python benchmarks/rollout_counts.py --ranks {options.ranks}"
+    result = {"command": typed, "n": ROLLOUTS, "steps": options.steps, **figures}
     result |= {"stock / shared": ratios, "versions": versions(PACKAGES)}
-    write_result(arguments.out or RESULTS / f"rollout_counts_{arguments.ranks}.json", result)
+    write_result(options.out or RESULTS / f"rollout_counts_{options.ranks}.json", result)
 
 
 if __name__ == "__main__":

@@ -155,8 +155,8 @@ def read_by_pyav() -> None:
             stream.thread_type = "AUTO"
             total, rate = stream.frames, float(stream.average_rate or RATE)
             indices = torch.linspace(0, total - 1, vision_process.smart_nframes(ele, total, rate)).round().long()
-            kept = set(indices.tolist())
-            images = [f.to_ndarray(format="rgb24") for i, f in enumerate(container.decode(stream)) if i in kept]
+            chosen = set(indices.tolist())
+            images = [f.to_ndarray(format="rgb24") for i, f in enumerate(container.decode(stream)) if i in chosen]
         meta = {"fps": rate, "frames_indices": indices.tolist(), "total_num_frames": total, "video_backend": "pyav"}
         return torch.tensor(np.stack(images)).permute(0, 3, 1, 2), meta, rate
 

@@ -57,18 +57,18 @@ def run_stages(stages: Sequence[Stage], folder: Path, console: Console) -> dict[
     Raises:
         StageError: a command failed or ran past its limit; what is done is kept.
     """
-    record = folder / RECORD
-    done: dict[str, dict[str, object]] = json.loads(record.read_text()) if record.exists() else {}
+    file = folder / RECORD
+    entries: dict[str, dict[str, object]] = json.loads(file.read_text()) if file.exists() else {}
     for number, stage in enumerate(stages, 1):
         label = f"[{number}/{len(stages)}] {stage.name}"
-        if _is_done(stage, done.get(stage.name)):
-            console.print(f"[dim]{label}: done before, {done[stage.name]['seconds']:.0f} s[/dim]")
+        if _is_done(stage, entries.get(stage.name)):
+            console.print(f"[dim]{label}: done before, {entries[stage.name]['seconds']:.0f} s[/dim]")
             continue
         seconds = _run(stage, folder / "logs" / f"{stage.name}.log", label, console)
-        done[stage.name] = {"command": list(stage.command), "seconds": round(seconds, 1)}
-        write_text(record, json.dumps(done, indent=1))
+        entries[stage.name] = {"command": list(stage.command), "seconds": round(seconds, 1)}
+        write_text(file, json.dumps(entries, indent=1))
         console.print(f"{label}: {seconds:.0f} s")
-    return {stage.name: float(str(done[stage.name]["seconds"])) for stage in stages}
+    return {stage.name: float(str(entries[stage.name]["seconds"])) for stage in stages}
 
 
 def _is_done(stage: Stage, entry: dict[str, object] | None) -> bool:
