@@ -14,17 +14,12 @@ from rich.progress import Progress
 
 from verl_vsi.data_adapters.prompts import MODES, user_text
 from verl_vsi.data_adapters.synthetic_rooms import Room
+from verl_vsi.evaluation.ask.protocol import load_mode
 from verl_vsi.miniature.pretraining.prefix_packing import PackOutput, TinyVLM, TokenPair, run_packed
 from verl_vsi.miniature.pretraining.probe_stage import READ, Probes, Truth, truth_of
 from verl_vsi.miniature.pretraining.room_batch import RoomBatch
 from verl_vsi.miniature.pretraining.training_loop import train
-from verl_vsi.miniature.pretraining.training_questions import (
-    ModePrompts,
-    auxiliary_tasks,
-    format_answer,
-    mode_prompts,
-    training_questions,
-)
+from verl_vsi.miniature.pretraining.training_questions import auxiliary_tasks, format_answer, training_questions
 
 MODE_SHARE = 0.015
 """The share of auxiliary tasks in a mode's words, answered in the mode's form: enough for tags to come where think and
@@ -52,52 +47,48 @@ def run_answer_stage(vlm: TinyVLM, room_batch: RoomBatch, steps: int, seed: int,
     Returns:
         the last loss, nats a token of the answers plus the weighted probes'.
     """
-    rng, prompts, truth = Random(f"{seed}/speak"), mode_prompts(), truth_of(room_batch.rooms)
+    rng, truth = Random(f"{seed}/speak"), truth_of(room_batch.rooms)
     torch.manual_seed(seed)
     probes = Probes(vlm.model.config.text_config.hidden_size)
 
     def loss_at(step: int) -> torch.Tensor:
         indices = rng.sample(range(len(room_batch.rooms)), ROOMS)
         questions = QUESTIONS if step >= (1 - QUESTION_SHARE) * steps else 0
-        rows = [token_pairs(vlm, room_batch.rooms[index], questions, prompts, rng) for index in indices]
+        rows = [token_pairs(vlm, room_batch.rooms[index], questions, rng) for index in indices]
         output = run_packed(vlm, room_batch.frames[indices], rows)
         return output.loss + PROBE_WEIGHT * probe_loss(vlm, output, probes, truth, np.array(indices))
 
     return train("speak", [*vlm.model.parameters(), *probes.parameters()], loss_at, steps, LEARNING_RATE, progress)
 
 
-def token_pairs(
-    vlm: TinyVLM, room: Room, questions: int, prompts: dict[str, ModePrompts], rng: Random
-) -> list[TokenPair]:
+def token_pairs(vlm: TinyVLM, room: Room, questions: int, rng: Random) -> list[TokenPair]:
     """Texts about one room with their answers: auxiliary tasks, then questions in the modes' words.
 
     Args:
         vlm: whose tokens they are made of.
         room: what they are about.
         questions: how many of these.
-        prompts: by mode.
         rng: draws all of them.
     """
     tasks = list(auxiliary_tasks(room, rng))
     exchanges = [
-        in_some_mode(task, room, prompts, rng) if rng.random() < MODE_SHARE else task
+        in_some_mode(task, room, rng) if rng.random() < MODE_SHARE else task
         for task in rng.sample(tasks, min(TASKS, len(tasks)))
     ]
-    exchanges += [(question.text, question.answer) for question in training_questions(room, questions, prompts, rng)]
+    exchanges += [(question.text, question.answer) for question in training_questions(room, questions, rng)]
     return [vlm.token_pair(text, answer) for text, answer in exchanges]
 
 
-def in_some_mode(task: tuple[str, str], room: Room, prompts: dict[str, ModePrompts], rng: Random) -> tuple[str, str]:
+def in_some_mode(task: tuple[str, str], room: Room, rng: Random) -> tuple[str, str]:
     """An auxiliary task in the words of vanilla, think or observe.
 
     Args:
         task: text and answer.
         room: what it is about.
-        prompts: by mode.
         rng: draws the mode.
     """
-    (text, answer), mode = task, prompts[rng.choice(MODES)]
-    return user_text(text, (), mode.train), format_answer(text, answer, mode, room)
+    (text, answer), mode = task, load_mode(rng.choice(MODES))
+    return user_text(text, (), mode.train_prompt), format_answer(text, answer, mode, room)
 
 
 def probe_loss(vlm: TinyVLM, output: PackOutput, probes: Probes, truth: Truth, rooms: np.ndarray) -> torch.Tensor:

@@ -13,12 +13,12 @@ from rich.progress import Progress
 from verl_vsi.data_adapters.prompts import user_text
 from verl_vsi.data_adapters.questions import Quotas, build_questions
 from verl_vsi.data_adapters.schema import Question
+from verl_vsi.evaluation.ask.protocol import load_mode
 from verl_vsi.evaluation.score.scores import summarise
 from verl_vsi.evaluation.score.task_columns import VSI100K
 from verl_vsi.miniature.pretraining.prefix_packing import CLOSING
 from verl_vsi.miniature.pretraining.room_batch import RoomBatch
 from verl_vsi.miniature.pretraining.tiny_model import GRID, patches
-from verl_vsi.miniature.pretraining.training_questions import mode_prompts
 from verl_vsi.rewards.vsgrpo import compute_score
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def exam_questions(room_batch: RoomBatch, per_task: int) -> list[ExamQuestion]:
     """
     indices = {room.name: index for index, room in enumerate(room_batch.rooms)}
     quotas = Quotas(total=dict.fromkeys(VSI100K.types or (), per_task))
-    prompt = mode_prompts()["vanilla"].train
+    prompt = load_mode("vanilla").train_prompt
     pairs = build_questions([room.scene for room in room_batch.rooms], "paper", quotas=quotas)
     return [ExamQuestion(q, indices[scene.id], user_text(q.text, q.options, prompt)) for q, scene in pairs]
 

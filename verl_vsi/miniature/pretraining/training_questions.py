@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from random import Random
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from verl_vsi.data_adapters import schema as t
 from verl_vsi.data_adapters.prompts import MODES, user_text
 from verl_vsi.data_adapters.questions import Quotas, build_questions
 from verl_vsi.data_adapters.schema import Question
 from verl_vsi.data_adapters.synthetic_rooms import CATEGORIES, Room
+from verl_vsi.evaluation.ask.protocol import Mode, load_mode
 
 QUOTAS = Quotas(
     per_scene={
@@ -36,22 +35,6 @@ WHOLE_WORDS = (*CATEGORIES, "left", "right", "front", "back")
 
 
 @dataclass(frozen=True)
-class ModePrompts:
-    """A mode's tag and its prompts for training and for evaluation, from the recipes."""
-
-    tag: str | None
-    train: str
-    evaluate: str
-
-
-def mode_prompts() -> dict[str, ModePrompts]:
-    """Prompts by mode."""
-    folder = files("verl_vsi.recipes") / "mode"
-    nodes = {mode: OmegaConf.create((folder / f"{mode}.yaml").read_text()) for mode in MODES}
-    return {mode: ModePrompts(n.tag, n.train_prompt, n.eval_prompt) for mode, n in nodes.items()}
-
-
-@dataclass(frozen=True)
 class LabelledQuestion:
     """One question to learn from: what the user says, what is to be answered, about which task."""
 
@@ -60,13 +43,12 @@ class LabelledQuestion:
     answer: str
 
 
-def training_questions(room: Room, count: int, prompts: dict[str, ModePrompts], rng: Random) -> list[LabelledQuestion]:
+def training_questions(room: Room, count: int, rng: Random) -> list[LabelledQuestion]:
     """Questions about one room, tasks evenly: 3 in 4 are the paper's in vanilla's training words.
 
     Args:
         room: what they are about.
         count: how many.
-        prompts: by mode.
         rng: draws them.
     """
     paper, vsibench = _by_task(room_questions(room, "paper", rng.getrandbits(32))), None
@@ -80,7 +62,7 @@ def training_questions(room: Room, count: int, prompts: dict[str, ModePrompts], 
         question = rng.choice(pool[task])
         mode = rng.choice(MODES[1:]) if share > 1 - TAGGED_SHARE else MODES[0]
         evaluation = rng.random() < EVALUATION_SHARE
-        labelled.append(label_question(question, prompts[mode], room, evaluation))
+        labelled.append(label_question(question, load_mode(mode), room, evaluation))
     return labelled
 
 
@@ -102,30 +84,30 @@ def _by_task(questions: Sequence[Question]) -> dict[str, list[Question]]:
     return tasks
 
 
-def label_question(question: Question, prompts: ModePrompts, room: Room, evaluation: bool = False) -> LabelledQuestion:
+def label_question(question: Question, mode: Mode, room: Room, evaluation: bool = False) -> LabelledQuestion:
     """A question in a mode's words, with its answer in the mode's form.
 
     Args:
         question: from `room_questions`.
-        prompts: of the mode.
+        mode: vanilla, think or observe.
         room: what it is about.
         evaluation: worded as in evaluation, and answered without tags.
     """
-    text = user_text(question.text, question.options, prompts.evaluate if evaluation else prompts.train)
-    answer = question.answer if evaluation else format_answer(text, question.answer, prompts, room)
+    text = user_text(question.text, question.options, mode.eval_prompt if evaluation else mode.train_prompt)
+    answer = question.answer if evaluation else format_answer(text, question.answer, mode, room)
     return LabelledQuestion(question.task, text, answer)
 
 
-def format_answer(text: str, answer: str, prompts: ModePrompts, room: Room) -> str:
+def format_answer(text: str, answer: str, mode: Mode, room: Room) -> str:
     """An answer in the form that a mode's training prompt asks for: in think and observe in tags, behind a thought.
 
     Args:
         text: what the user says.
         answer: the bare answer.
-        prompts: of the mode.
+        mode: vanilla, think or observe.
         room: what it is about.
     """
-    tag = prompts.tag
+    tag = mode.tag
     return f"<{tag}>{thought(room, text)}</{tag}> <answer>{answer}</answer>" if tag else answer
 
 
@@ -192,11 +174,10 @@ def auxiliary_tasks(room: Room, rng: Random) -> Iterator[tuple[str, str]]:
 
 def tokenizer_corpus(rooms: Sequence[Room]) -> Iterator[str]:
     """Sentences that the tokenizer learns its tokens from: all that is asked and said, twice, so that none is rare."""
-    prompts = mode_prompts()
     rng = Random(0)
     for _ in range(2):
-        for p in prompts.values():
-            yield from (p.train, p.evaluate)
+        for mode in map(load_mode, MODES):
+            yield from (mode.train_prompt, mode.eval_prompt)
         yield from (
             "<|im_start|>user\n",
             "<|im_end|>\n<|im_start|>assistant\n",

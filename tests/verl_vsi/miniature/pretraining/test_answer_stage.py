@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from verl_vsi import cpu
+from verl_vsi.data_adapters.prompts import MODES
 from verl_vsi.data_adapters.synthetic_rooms import CATEGORIES, draw
+from verl_vsi.evaluation.ask.protocol import load_mode
 from verl_vsi.miniature.pretraining.answer_stage import in_some_mode, probe_loss
 from verl_vsi.miniature.pretraining.make_base import fresh_vlm
 from verl_vsi.miniature.pretraining.prefix_packing import run_packed
 from verl_vsi.miniature.pretraining.probe_stage import READ, Probes, Truth, truth_of
-from verl_vsi.miniature.pretraining.training_questions import auxiliary_tasks, mode_prompts
+from verl_vsi.miniature.pretraining.training_questions import auxiliary_tasks
 from verl_vsi.rewards.formats import strict
 
 DRAWINGS = [draw(5, index) for index in range(3)]
@@ -57,10 +59,10 @@ def test_what_is_here_is_here_and_the_rest_of_the_list_is_not(room):
 
 
 def test_an_auxiliary_task_in_a_modes_words_is_answered_in_its_form():
-    room, prompts, tags = DRAWINGS[0].room, mode_prompts(), set()
+    room, tags = DRAWINGS[0].room, set()
     for seed in range(20):
-        text, answer = in_some_mode(("Find bed.", "2"), room, prompts, Random(seed))
-        mode = next(p for p in prompts.values() if text == f"Find bed.\n{p.train}")
+        text, answer = in_some_mode(("Find bed.", "2"), room, Random(seed))
+        mode = next(m for m in map(load_mode, MODES) if text == f"Find bed.\n{m.train_prompt}")
         if mode.tag is None:
             assert answer == "2"
         else:

@@ -11,8 +11,8 @@ import verl_vsi.miniature
 from verl_vsi import cpu
 from verl_vsi.data_adapters.frames.content import sha256
 from verl_vsi.data_adapters.prompts import user_text
+from verl_vsi.evaluation.ask.protocol import load_mode
 from verl_vsi.miniature.pretraining.make_base import EXAM_SEED, RECORD, ROOMS_SEED
-from verl_vsi.miniature.pretraining.training_questions import mode_prompts
 from verl_vsi.rewards.formats import strict
 
 BASE = Path(verl_vsi.miniature.__path__[0]) / "base"
@@ -88,7 +88,7 @@ def test_it_answers_in_tags_where_a_mode_asks_for_them(base, tag):
     from verl_vsi.miniature.pretraining.room_batch import draw_room_batch
 
     model, processor = base
-    rooms, prompt = draw_room_batch(11, 16, QUIET, workers=1), mode_prompts()[tag].train
+    rooms, prompt = draw_room_batch(11, 16, QUIET, workers=1), load_mode(tag).train_prompt
     questions = [replace(q, text=user_text(q.question.text, (), prompt)) for q in exam_questions(rooms, 8)]
     vlm = TinyVLM(model, processor.tokenizer)
     answers = generate_answers(vlm, rooms.frames, questions, QUIET, max_new_tokens=96)
