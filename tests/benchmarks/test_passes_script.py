@@ -25,9 +25,9 @@ def passes(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("results")
-    done = passes("--shape", "tiny", "--n", "2", "3", "--answers", "3", "--repeats", "1", "--out", str(folder))
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder, done.stdout
+    process = passes("--shape", "tiny", "--n", "2", "3", "--answers", "3", "--repeats", "1", "--out", str(folder))
+    assert process.returncode == 0, process.stderr[-2000:]
+    return folder, process.stdout
 
 
 def test_every_case_has_time_memory_and_floor(measured: tuple[Path, str]) -> None:
@@ -52,6 +52,6 @@ def test_tokens_are_counted_as_the_passes_compute_them(measured: tuple[Path, str
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_said_at_once() -> None:
-    done = passes("--device", "cuda", "--shape", "2b")
-    assert done.returncode != 0
-    assert "there is no GPU here" in done.stderr
+    process = passes("--device", "cuda", "--shape", "2b")
+    assert process.returncode != 0
+    assert "there is no GPU here" in process.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import combinations, product
 from pathlib import Path
@@ -28,21 +29,15 @@ MODES, BACKENDS, HARDWARE, ABLATIONS, PASSES = (
 SFT_ABLATIONS = ("full_tuning", "published_data")
 """Those that are not about GRPO; the others are refused at the start (test_startup.py)."""
 
-GRPO_SLOTS = {
-    "": GRPO,
-    "mode=": MODES,
-    "backend=": BACKENDS,
-    "hardware=": HARDWARE,
-    "ablation=": ["[]", *(f"[{ablation}]" for ablation in ABLATIONS)],
-    "passes=": PASSES,
-}
-SFT_SLOTS = {
-    "": SFT,
-    "mode=": MODES,
-    "backend/sft=": BACKENDS,
-    "hardware=": HARDWARE,
-    "ablation=": ["[]", *(f"[{ablation}]" for ablation in SFT_ABLATIONS)],
-}
+
+def slots(names: list[str], backend: str, ablations: Sequence[str]) -> dict[str, list[str]]:
+    """Words of a command, and their options."""
+    none_or_one = ["[]", *(f"[{ablation}]" for ablation in ablations)]
+    return {"": names, "mode=": MODES, backend: BACKENDS, "hardware=": HARDWARE, "ablation=": none_or_one}
+
+
+GRPO_SLOTS = {**slots(GRPO, "backend=", ABLATIONS), "passes=": PASSES}
+SFT_SLOTS = slots(SFT, "backend/sft=", SFT_ABLATIONS)
 
 
 def every(slots: dict[str, list[str]]) -> list[str]:
@@ -109,9 +104,9 @@ def test_several_ablations_at_once(compose: Composer) -> None:
 def test_no_group_carries_a_name_of_verls() -> None:
     import verl.trainer.config
 
-    theirs = {path.name for path in Path(verl.trainer.config.__path__[0]).iterdir() if path.is_dir()}
+    verls = {path.name for path in Path(verl.trainer.config.__path__[0]).iterdir() if path.is_dir()}
     ours = {path.name for path in WHERE[0].iterdir() if path.is_dir()}
-    assert ours.isdisjoint(theirs), ours & theirs
+    assert ours.isdisjoint(verls), ours & verls
     assert ours - {"scripts", "__pycache__"} == {"recipe", "mode", "backend", "hardware", "ablation", "passes"}
 
 

@@ -46,8 +46,11 @@ FLOORS = (
     ("evaluation",),
     ("evaluation.score",),
     ("evaluation.ask", "evaluation.report"),
-    ("miniature",),
+    ("miniature", "miniature.pipeline"),
+    ("miniature.demo",),
+    ("miniature.run_demo", "miniature.experiments"),
     ("plugin",),
+    ("doctor.check",),
     ("doctor",),
     ("commands._common",),
     ("commands",),
@@ -120,6 +123,14 @@ def test_rooms_apart_do_not_know_each_other(one: str, other: str) -> None:
         inside = [name for name in modules() if name.startswith(f"{room}.")]
         assert inside
         assert not [name for name in inside if any(o.startswith(neighbour) for o in ours(name))]
+
+
+def test_the_two_halves_of_the_miniature_do_not_import_each_other() -> None:
+    rooms = {name for name in modules() if name.startswith("miniature.")}
+    pretraining = {name for name in rooms if name.startswith("miniature.pretraining")}
+    assert pretraining
+    assert not [(name, other) for name in pretraining for other in ours(name) & (rooms - pretraining)]
+    assert not [(name, other) for name in rooms - pretraining for other in ours(name) & pretraining]
 
 
 def test_no_circle() -> None:

@@ -28,7 +28,8 @@ def demo(
     """Render rooms, build rows, train SFT and vsGRPO from the base, score all three on held-out rooms."""
     if context.invoked_subcommand is not None:
         return
-    from verl_vsi.miniature.demo import Demo, run_demo
+    from verl_vsi.miniature.demo import Demo
+    from verl_vsi.miniature.run_demo import run_demo
 
     run_demo(Demo(folder.resolve(), seed, train_rooms, heldout_rooms, sft_steps, vsgrpo_steps), console)
 

@@ -16,13 +16,7 @@ from verl_vsi.doctor.check import Check
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-SUPPORTED_VERL = ">=0.9.1,<0.10"
 TESTED_PYTHON = (3, 11)
-LINKS = ("data_adapters", "recipes", "rewards")
-"""Folders at the root of the repository that the package reaches by symbolic links."""
-
-TESTED_ON_CPU = {"transformers": "5.10.4", "ray": "2.60.0", "tensordict": "0.10.0"}
-"""What the CPU set brings with it, and no requirement of ours pins."""
 
 
 def python() -> Iterator[Check]:
@@ -32,6 +26,10 @@ def python() -> Iterator[Check]:
         yield Check("Python", "ok", detail)
     else:
         yield Check("Python", "warn", detail, "the tested sets are for Python 3.11")
+
+
+LINKS = ("data_adapters", "recipes", "rewards")
+"""Folders at the root of the repository that the package reaches by symbolic links."""
 
 
 def checkout(package: Path = Path(verl_vsi.__file__).parent) -> Iterator[Check]:
@@ -51,12 +49,12 @@ def checkout(package: Path = Path(verl_vsi.__file__).parent) -> Iterator[Check]:
 def packages() -> Iterator[Check]:
     """verl's version, then every requirement of ours and of the set for this machine."""
     yield _verl()
-    chosen = "cpu" if choose(Surroundings.here()).cpu else "gpu"
-    for requirement in _requirements(chosen):
+    extra = "cpu" if choose(Surroundings.here()).cpu else "gpu"
+    for requirement in requirements(extra):
         if requirement.name != "verl":
-            yield _against(requirement, chosen)
-    if chosen == "cpu":
-        yield from _tested_beside()
+            yield check_requirement(requirement, extra)
+    if extra == "cpu":
+        yield from _unpinned()
 
 
 def flash_attention() -> Iterator[Check]:
@@ -74,48 +72,63 @@ def flash_attention() -> Iterator[Check]:
         )
 
 
+SUPPORTED_VERL, TESTED_VERL = ">=0.9.1,<0.10", "0.9.1"
+
+
 def _verl() -> Check:
     from packaging.specifiers import SpecifierSet
 
-    found = _version("verl")
-    if found is None:
+    installed = _version("verl")
+    if installed is None:
         return Check("verl", "fail", "not installed", "pip install 'verl-vsi[cpu]' or 'verl-vsi[gpu]'")
-    if not SpecifierSet(SUPPORTED_VERL).contains(found, prereleases=True):
-        return Check("verl", "fail", f"{found}, outside {SUPPORTED_VERL}", "pip install 'verl==0.9.1'")
-    if found != "0.9.1":
-        return Check("verl", "warn", f"{found}; tested with 0.9.1", "pytest tests/verl_vsi/patches, in a checkout")
-    return Check("verl", "ok", found)
+    if not SpecifierSet(SUPPORTED_VERL).contains(installed, prereleases=True):
+        return Check("verl", "fail", f"{installed}, outside {SUPPORTED_VERL}", f"pip install 'verl=={TESTED_VERL}'")
+    if installed != TESTED_VERL:
+        detail = f"{installed}; tested with {TESTED_VERL}"
+        return Check("verl", "warn", detail, "pytest tests/verl_vsi/patches, in a checkout")
+    return Check("verl", "ok", installed)
 
 
-def _requirements(chosen: str) -> Iterator[Requirement]:
-    """Of the package's own metadata: the base ones and those of the extra `chosen`."""
+def requirements(extra: str) -> Iterator[Requirement]:
+    """Of the package's own metadata: the base ones and those of an extra, ``cpu`` or ``gpu``."""
     from packaging.requirements import Requirement
 
     for line in requires("verl-vsi") or []:
         requirement = Requirement(line)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": chosen}):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
             yield requirement
 
 
-def _against(requirement: Requirement, chosen: str) -> Check:
-    found = _version(requirement.name)
-    remedy = f"pip install 'verl-vsi[{chosen}]'"
-    if found is None:
-        return Check(requirement.name, "fail", f"not installed ({requirement.specifier or 'any version'})", remedy)
-    if not requirement.specifier.contains(found, prereleases=True):
-        return Check(requirement.name, "warn", f"{found}; the {chosen} set has {requirement.specifier}", remedy)
-    return Check(requirement.name, "ok", found)
+def check_requirement(requirement: Requirement, extra: str) -> Check:
+    """Hold a requirement of ours against what is installed.
+
+    Args:
+        requirement: one of `requirements`.
+        extra: the set for this machine, ``cpu`` or ``gpu``.
+    """
+    installed = _version(requirement.name)
+    fix = f"pip install 'verl-vsi[{extra}]'"
+    if installed is None:
+        return Check(requirement.name, "fail", f"not installed ({requirement.specifier or 'any version'})", fix)
+    if not requirement.specifier.contains(installed, prereleases=True):
+        return Check(requirement.name, "warn", f"{installed}; the {extra} set has {requirement.specifier}", fix)
+    return Check(requirement.name, "ok", installed)
 
 
-def _tested_beside() -> Iterator[Check]:
+TESTED_ON_CPU = {"transformers": "5.10.4", "ray": "2.60.0", "tensordict": "0.10.0"}
+"""What the CPU set brings with it, and no requirement of ours pins."""
+
+
+def _unpinned() -> Iterator[Check]:
     for name, tested in TESTED_ON_CPU.items():
-        found = _version(name)
-        if found is None:
+        installed = _version(name)
+        if installed is None:
             yield Check(name, "fail", "not installed", "pip install 'verl-vsi[cpu]'")
-        elif found != tested:
-            yield Check(name, "warn", f"{found}; tested with {tested}", f"pip install {name}=={tested}, if a run fails")
+        elif installed != tested:
+            fix = f"pip install {name}=={tested}, if a run fails"
+            yield Check(name, "warn", f"{installed}; tested with {tested}", fix)
         else:
-            yield Check(name, "ok", found)
+            yield Check(name, "ok", installed)
 
 
 def _version(name: str) -> str | None:

@@ -18,7 +18,7 @@ from verl_vsi.evaluation.report.tables import (
     spread_cell,
     spreads_row,
 )
-from verl_vsi.evaluation.report.training_logs import METRICS, TrainingRun, held_out_tasks, read_run
+from verl_vsi.evaluation.report.training_logs import METRICS, TrainingLog, held_out_tasks, read_run
 from verl_vsi.evaluation.score.published import published
 from verl_vsi.evaluation.score.result import Result, journal_path, read_result
 from verl_vsi.evaluation.score.scores import MEASURES, Scores
@@ -37,7 +37,7 @@ class Contents:
     """
 
     results: Sequence[Result] = ()
-    runs: Sequence[TrainingRun] = ()
+    runs: Sequence[TrainingLog] = ()
     papers: Sequence[str] = ()
     differences: Sequence[PairedDifference] = ()
 
@@ -47,7 +47,7 @@ class Contents:
         return any(len(group) > 1 for group in by_entry(self.results).values())
 
 
-def gather(path: str | Path) -> tuple[list[Result], list[TrainingRun]]:
+def gather(path: str | Path) -> tuple[list[Result], list[TrainingLog]]:
     """The result of a file; or, of a folder, every result and training run under it.
 
     Raises:
@@ -135,7 +135,7 @@ def _baselines(results: Sequence[Result]) -> dict[str, list[Scores]]:
     return by_name
 
 
-def validation_rows(runs: Sequence[TrainingRun]) -> list[TableRow]:
+def validation_rows(runs: Sequence[TrainingLog]) -> list[TableRow]:
     """The macro average and tasks of each run's last validation; runs that never validated are left out."""
     names, rows = [run.name for run in runs], []
     for at, run in enumerate(runs):

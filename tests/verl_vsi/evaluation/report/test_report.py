@@ -11,16 +11,16 @@ from PIL import Image
 from verl_vsi.evaluation.report.contents import Contents, tables
 from verl_vsi.evaluation.report.figures import draw_curves, running_mean
 from verl_vsi.evaluation.report.report_files import write_report
-from verl_vsi.evaluation.report.training_logs import TrainingRun
+from verl_vsi.evaluation.report.training_logs import TrainingLog
 
 VAL = "val-core/vsi100k/object_counting/acc/mean@1"
 
 
-def make_run(name: str, kl: float) -> TrainingRun:
+def make_run(name: str, kl: float) -> TrainingLog:
     parts = {"train-aux/all/reward/accuracy/mean": 0.5, "train-aux/all/reward/format/mean": 1.0}
     log = {s: {"actor/kl_loss": kl * s, "response_length/mean": 9.0, **parts} for s in range(1, 40)}
     log[39][VAL] = 0.6
-    return TrainingRun(name, log)
+    return TrainingLog(name, log)
 
 
 def test_a_report_holds_tables_and_pictures(make_result: Callable[..., Any], tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_curves_of_several_runs_are_drawn_in_panels(tmp_path: Path) -> None:
 
 def test_every_reward_term_has_a_panel_the_papers_first(tmp_path: Path) -> None:
     log = {s: {f"train-aux/all/reward/{t}/mean": 0.5 for t in ("short", "format", "accuracy")} for s in (1, 2)}
-    assert draw_curves([TrainingRun("a", log)], tmp_path / "curves.png") == [
+    assert draw_curves([TrainingLog("a", log)], tmp_path / "curves.png") == [
         "accuracy reward",
         "format reward",
         "short reward",
@@ -62,7 +62,7 @@ def test_every_reward_term_has_a_panel_the_papers_first(tmp_path: Path) -> None:
 
 def test_runs_without_a_known_metric_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none of verl's metrics"):
-        draw_curves([TrainingRun("x", {1: {"mine": 1.0}})], tmp_path / "x.png")
+        draw_curves([TrainingLog("x", {1: {"mine": 1.0}})], tmp_path / "x.png")
 
 
 def test_a_running_mean_keeps_a_constant_to_its_ends() -> None:
