@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.config.problems import Problem, explain
-from verl_vsi.config.recipes import Composer, composer
+from verl_vsi.config.recipes import Composer
 from verl_vsi.data_adapters.rows import make_row, write_rows
 from verl_vsi.data_adapters.schema import Question
 from verl_vsi.preflight import settings as settings_checks
@@ -19,12 +18,6 @@ from verl_vsi.preflight.recipe_keys import added_by_hand, unknown_keys
 from verl_vsi.preflight.resume import changes
 from verl_vsi.preflight.startup import problems
 from verl_vsi.preflight.statements import kl_statement, remarks
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Composer]:
-    with composer() as ready:
-        yield ready
 
 
 @pytest.fixture
