@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
+from statistics import median
 
 import pytest
+from vsi_support.house import circles, imports, lines, modules, ours
 
-import verl_vsi
-
-ROOT = Path(verl_vsi.__file__).parent
-LINKS = ("data_adapters", "rewards")
 HEAVY = {"torch", "verl", "vllm", "transformers", "ray", "megatron"}
 
 FLOORS = (
@@ -62,44 +58,6 @@ APART = (("evaluation.ask", "evaluation.report"),)
 """Rooms on one floor that do not know each other."""
 
 
-@cache
-def modules() -> dict[str, Path]:
-    """Name below verl_vsi -> file."""
-    files = {file for folder in (ROOT, *(ROOT / link for link in LINKS)) for file in folder.rglob("*.py")}
-    return {_name(file): file for file in sorted(files)}
-
-
-def _name(file: Path) -> str:
-    parts = file.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@cache
-def imports(name: str) -> frozenset[str]:
-    """Dotted names that a module imports, wherever in it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(modules()[name].read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return frozenset(found)
-
-
-@cache
-def ours(name: str) -> frozenset[str]:
-    """Modules of ours that a module imports, names below verl_vsi; a name from a package's own file counts as that."""
-    found = set()
-    for node in ast.walk(ast.parse(modules()[name].read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner.removeprefix("verl_vsi.") in modules() else node.module)
-    return frozenset(other.removeprefix("verl_vsi.") for other in found if other.startswith("verl_vsi.")) - {name}
-
-
 def floor_of(name: str) -> int:
     """The number of the floor whose longest entry names this module or a package around it."""
     fitting = [
@@ -137,27 +95,9 @@ def test_no_circle() -> None:
     assert not list(circles())
 
 
-def circles() -> Iterator[list[str]]:
-    """Circles of imports, each once: modules on one that depth-first search finds."""
-    state: dict[str, int] = {}
-    path: list[str] = []
-
-    def visit(name: str) -> Iterator[list[str]]:
-        state[name] = 1
-        path.append(name)
-        for other in sorted(ours(name)):
-            if other not in modules():
-                continue
-            if state.get(other) == 1:
-                yield [*path[path.index(other) :], other]
-            elif other not in state:
-                yield from visit(other)
-        path.pop()
-        state[name] = 2
-
-    for name in modules():
-        if name and name not in state:
-            yield from visit(name)
+def test_modules_are_of_a_size_to_be_read() -> None:
+    assert 90 <= median(lines().values()) <= 140
+    assert {name for name, length in lines().items() if length > 280} == set()
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if name.split(".")[0] == "rewards"])
