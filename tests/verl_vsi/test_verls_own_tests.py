@@ -35,7 +35,9 @@ def outcomes(folder: Path, plugins: str) -> dict[str, str]:
     """
     root = Path(str(distribution("verl").locate_file("tests")))
     environment = {key: value for key, value in os.environ.items() if key not in OURS}
-    options = "-p no:cacheprovider -q -W ignore --continue-on-collection-errors -rA --color=no -o addopts= -o pythonpath="
+    options = (
+        "-p no:cacheprovider -q -W ignore --continue-on-collection-errors -rA --color=no -o addopts= -o pythonpath="
+    )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options.split(), f"--rootdir={root}", *sorted(root.rglob("*on_cpu*.py"))],
         capture_output=True,
