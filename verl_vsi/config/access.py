@@ -18,7 +18,12 @@ ENGINE_GROUPS = ("model_engine", "engine", "optim")
 
 
 def row_files(config: DictConfig, key: str) -> list[str]:
-    """`data.train_files` or `data.val_files` as a list."""
+    """`data.train_files` or `data.val_files` as a list.
+
+    Args:
+        config: verl's.
+        key: train_files or val_files.
+    """
     files = OmegaConf.select(config, f"data.{key}")
     if files is None:
         return []
@@ -26,7 +31,12 @@ def row_files(config: DictConfig, key: str) -> list[str]:
 
 
 def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value."""
+    """Dotted key -> value.
+
+    Args:
+        node: mappings within mappings.
+        prefix: of every key, with its dot.
+    """
     flat: dict[str, Any] = {}
     for name, value in node.items():
         if isinstance(value, Mapping):

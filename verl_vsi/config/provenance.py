@@ -69,7 +69,12 @@ def describe(config: DictConfig) -> dict[str, Any]:
 
 
 def repeat(trainer: str, overrides: Sequence[str]) -> str:
-    """The command that starts such a run."""
+    """The command that starts such a run.
+
+    Args:
+        trainer: module, as `python -m` takes it.
+        overrides: the command's other words.
+    """
     return f"{COMMANDS.get(trainer, f'python -m {trainer}')} {shlex.join(overrides)}"
 
 
@@ -80,12 +85,22 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:
-    """Write a record whole, or not at all."""
+    """Write a record whole, or not at all.
+
+    Args:
+        record: what `begin` made.
+        path: its file.
+    """
     write_text(path, json.dumps(record, indent=1, sort_keys=False, default=str) + "\n")
 
 
 def finish(path: Path, status: str) -> None:
-    """Note when and how a run ended."""
+    """Note when and how a run ended.
+
+    Args:
+        path: the start's record.
+        status: how it ended, e.g. completed.
+    """
     write({**read(path), "end": _now(), "status": status}, path)
 
 

@@ -79,6 +79,10 @@ def recipes(where: Sequence[Path]) -> Iterator[Recipe]:
 def find_recipe(name: str, where: Sequence[Path]) -> Recipe:
     """The recipe of that name.
 
+    Args:
+        name: of its file, without ending.
+        where: folders of recipes.
+
     Raises:
         ValueError: there is none; names those that there are.
     """
@@ -89,7 +93,12 @@ def find_recipe(name: str, where: Sequence[Path]) -> Recipe:
 
 
 def options(group: str, where: Sequence[Path]) -> list[str]:
-    """Names of a group's options, such as the modes."""
+    """Names of a group's options, such as the modes.
+
+    Args:
+        group: a folder's name, e.g. mode.
+        where: folders of recipes.
+    """
     return sorted({path.stem for folder in where for path in (folder / group).glob("*.yaml")})
 
 
@@ -161,7 +170,12 @@ def settings(config: DictConfig) -> dict[str, Any]:
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[KeyDifference]:
-    """Keys whose values differ, in order of name."""
+    """Keys whose values differ, in order of name.
+
+    Args:
+        first: dotted key -> value.
+        second: likewise.
+    """
     return [
         KeyDifference(key, first.get(key, ABSENT), second.get(key, ABSENT))
         for key in sorted(first.keys() | second.keys())

@@ -56,14 +56,26 @@ def package(path: str) -> str:
 
 
 def if_shared_passes(then: Any, otherwise: Any, *, _root_: Any) -> Any:
-    """The first value where the run's settings allow shared training passes, the second where verl's own run."""
+    """The first value where the run's settings allow shared training passes, the second where verl's own run.
+
+    Args:
+        then: value where they are shared.
+        otherwise: value where not.
+        _root_: the whole config, given by OmegaConf.
+    """
     from verl_vsi.sharing.eligibility import why_upstream_passes
 
     return then if why_upstream_passes(_root_) is None else otherwise
 
 
 def if_shared_rollouts(then: Any, otherwise: Any, *, _root_: Any) -> Any:
-    """The first value where a question can be prepared once for all of its rollouts, else the second."""
+    """The first value where a question can be prepared once for all of its rollouts, else the second.
+
+    Args:
+        then: value where it can.
+        otherwise: value where not.
+        _root_: the whole config, given by OmegaConf.
+    """
     from verl_vsi.sharing.eligibility import why_upstream_rollouts
 
     return then if why_upstream_rollouts(_root_) is None else otherwise

@@ -75,7 +75,13 @@ def running_module() -> str:
 
 
 def wrong_trainer(module: str, arguments: Sequence[str], folders: Sequence[Path]) -> Problem | None:
-    """The right command for a recipe that was given to another trainer."""
+    """The right command for a recipe that was given to another trainer.
+
+    Args:
+        module: that was started.
+        arguments: its words.
+        folders: folders of recipes.
+    """
     names = [a.lstrip("+").split("=", 1)[1] for a in arguments if a.lstrip("+").startswith(f"{_GROUP}=")]
     if not names or module not in COMMANDS:
         return None
@@ -90,7 +96,12 @@ def wrong_trainer(module: str, arguments: Sequence[str], folders: Sequence[Path]
 
 
 def recipe_trainer(name: str, folders: Sequence[Path]) -> str | None:
-    """What `vsi.trainer` a recipe sets, by itself or through the recipes that it builds on; None where unknown."""
+    """What `vsi.trainer` a recipe sets, by itself or through the recipes that it builds on; None where unknown.
+
+    Args:
+        name: of the recipe.
+        folders: folders of recipes.
+    """
     path = next((path for folder in folders if (path := folder / _GROUP / f"{name}.yaml").is_file()), None)
     if path is None:
         return None
