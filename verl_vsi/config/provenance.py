@@ -88,7 +88,7 @@ def write(record: Mapping[str, Any], path: Path) -> None:
     """Write a record whole, or not at all.
 
     Args:
-        record: what `begin` made.
+        record: of a start.
         path: its file.
     """
     write_text(path, json.dumps(record, indent=1, sort_keys=False, default=str) + "\n")
