@@ -12,7 +12,7 @@ from rich.table import Table
 
 from verl_vsi.commands._common import command, console
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from verl_vsi.commands._common import command, console
 from verl_vsi.config import recipes
 
-app = typer.Typer(help="List, show, compare and estimate recipes.", no_args_is_help=True)
+app = typer.Typer(help="List, show, compare and estimate recipes.", no_args_is_help=True, add_completion=False)
 
 ConfigDir = Annotated[
     Path | None, typer.Option("--config-dir", help="A folder of yours with recipe/*.yaml (or set VSI_RECIPES).")

@@ -68,7 +68,7 @@ def flash_attention() -> Iterator[Check]:
             "attention",
             "warn",
             "no flash-attn: recipes use sdpa, without remove_padding, which is slower",
-            "README, 'On GPUs': install the flash-attn wheel for your torch and CUDA",
+            "docs, 'On one GPU': install the flash-attn wheel for your torch and CUDA",
         )
 
 

@@ -57,6 +57,6 @@ def remarks(config: DictConfig) -> Iterator[str]:
     often = f"{frames.nframes} frames" if frames.nframes else f"{frames.fps} frames a second"
     yield f"mode {config.vsi.mode.name}, {often} of up to {frames.max_pixels} pixels, {config.vsi.backend} backend"
     if config.vsi.backend == "fsdp2" and config.vsi.hardware.device != "cpu" and not has_flash_attn():
-        yield "flash-attn is not installed: attention is sdpa and batches are padded (slower; README, 'On GPUs')"
+        yield "flash-attn is not installed: attention is sdpa and batches are padded (slower; docs, 'On one GPU')"
     if config.vsi.data.published:
         yield "training on the published data: scenes of the benchmark are probably among them"
