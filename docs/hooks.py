@@ -97,7 +97,9 @@ def commands() -> str:
         command = load(name)
         children = getattr(command, "commands", {})
         parts.append(f"## verl-vsi {name}\n\n{line[0].upper()}{line[1:]}.\n{_options(command)}")
-        parts += [f"### verl-vsi {name} {word}\n\n{_child(child)}" for word, child in children.items() if not child.hidden]
+        parts += [
+            f"### verl-vsi {name} {word}\n\n{_child(child)}" for word, child in children.items() if not child.hidden
+        ]
     return "\n".join(parts)
 
 
