@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from verl_vsi.evaluation.items import CONDITIONS
@@ -34,12 +34,14 @@ class Contents:
         runs: trained; likewise.
         papers: of `published`: ``table1``, ``table2``, ``vsibench``...
         differences: of `seeds.differences`.
+        rescored: tables of `rescored.rescored_tables`.
     """
 
     results: Sequence[Result] = ()
     runs: Sequence[TrainingLog] = ()
     papers: Sequence[str] = ()
     differences: Sequence[PairedDifference] = ()
+    rescored: Mapping[str, list[TableRow]] = field(default_factory=dict)
 
     @property
     def has_seeds(self) -> bool:
@@ -86,7 +88,7 @@ def tables(contents: Contents) -> dict[str, list[TableRow]]:
         by_title["Last validation in training, average of the tasks present, %"] = validations
     for name in contents.papers:
         by_title[f"{papers[name].title} ({papers[name].source})"] = comparison_rows(papers[name], results)
-    return by_title
+    return by_title | dict(contents.rescored)
 
 
 def cautions(contents: Contents) -> list[str]:
