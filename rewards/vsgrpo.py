@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from verl_vsi.rewards.answers import Kind
-from verl_vsi.rewards.answers.quantities import TASK_UNITS
+from verl_vsi.rewards.answers.units import TASK_UNITS
 from verl_vsi.rewards.formats import FORMATS
 from verl_vsi.rewards.metrics import is_finite
 from verl_vsi.rewards.terms import TERMS, Response, RewardSettings, one_of, score_answer
