@@ -107,8 +107,13 @@ def grade(response: Response) -> dict[str, float | str]:
         **{f"reward/{name}": value for name, value in parts.items()},
         "parse_failure": float(response.answer is None),
         "format_failure": float(bool(failed)),
-        "pred": "" if response.answer is None else str(response.answer)[:80],
+        "pred": "" if response.answer is None else _printable(str(response.answer)[:80]),
     }
+
+
+def _printable(text: str) -> str:
+    """Logs are read in terminals and written as UTF-8: no control character and no lone surrogate gets there."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _kind(task: str, truth: str) -> Kind:

@@ -1,29 +1,30 @@
 """Words and letters in running text: `sink, because it is nearest` is "sink", `I choose (B)` is "B".
 
-A response that names several answers says none: whatever is read here is one word or one letter.
+One word or one letter is read, whatever the truth: of several that a response commits itself to, one counts at most,
+and "A or B" is none.
 """
 
 from __future__ import annotations
 
 import re
 
-_SIDES = r"(?:(?:front|back)[- ])?(?:left|right)\b"
+_SIDES = r"(?:(?:front|back)[- ]?)?(?:left|right)\b"
 _FRAME = re.compile(
     rf"""(?:(?:to\ (?!the\ (?:left|right))(?:the\ )?[^,.;:\n]{{1,60}}?(?=\ (?:is|would\ be)\ (?:the\ )?[^,.;:\n])
-    |the\ (?:[\w-]+\ ){{1,5}}?(?:is|would\ be|lies|stands)\ (?:to\ |on\ )?(?:(?:the|my|your|its)\ )?(?={_SIDES})
+    |(?:the\ )?(?:[\w-]+\ ){{1,5}}?(?:is|would\ be|lies|stands)\ (?:to\ |on\ )?(?:(?:the|my|your|its)\ )?(?={_SIDES})
     |the|an?|final|correct|right(?=\ (?:answer|option|choice))|answer|choice|option|is|was|would|be|it'?s|it'd|it
     |to|on|at|in|your|my|lies|located|so|thus|hence|therefore|i'd|i'm|i|think|believe|say|guess|choose|pick|select
-    |that'?s?|this|sure
+    |that'?s?|this|sure|towards?|(?:most\ )?(?:likely|probably)|definitely|clearly|perhaps|maybe
     |(?:among|of|out\ of|between)\ (?:these|those|them|all)(?:\ (?:objects|options|items|four))?
     |(?:closest|nearest)(?=\ (?:is|was|object|one|item|to)\b|:)
-    |(?:object|one|item)(?=\ (?:is|closest|nearest|that)\b|:))\b|[^\w]+)*""",
+    |(?:object|one|item)(?=\ (?:is|closest|nearest|that|to)\b|:))\b|[^\w]+)*""",
     re.VERBOSE,
 )
 """What may stand before the answer."""
 
 _LABEL = re.compile(r"\(?[a-h][).:]+\s+(?=\w)")
 _END = re.compile(
-    r"""\n|(?<=\w\w)[.!?;](?=\s|$)|:(?=\s)|\s[(\[-]\s?|\s\(
+    r"""\n|(?<=\w\w)[.!?;](?=\s|$)|:(?=\s)|\s[(\[-]\s?(?!or\b)
     |,?\ (?:because|since|as\ it|which|given|being|but|so\ that|in\ my\ opinion|i\ (?:think|believe|guess))\b
     |,\ (?:as|so|it|its|it's|the\ (?:closest|nearest)|with|not|at|i|due|for|there|while|if|when|from)\b
     |\ (?:is|was|are|seems|appears|would\ be|looks|lies|stands)\b""",
@@ -32,7 +33,7 @@ _END = re.compile(
 """Where an answer ends and its reasons begin."""
 
 _SIDE = re.compile(
-    r"((?:front|back)[- ])?(left|right|back|front)(?:[- ]hand)?(?: side| direction)?(?:wards?)?"
+    r"(?:(front|back)[- ]?)?(left|right|back|front)(?:[- ]hand)?(?: side| direction| quadrant)?(?:wards?)?"
     r"(?:,? (?:of|from|to) (?!(?:\w+ )*(?:left|right)\b).*)?"
 )
 
@@ -50,7 +51,7 @@ def word(answer: str) -> str | None:
     end = _END.search(text)
     bare = re.sub(r"[^\w]+$", "", text[: end.start()] if end else text)
     side = _SIDE.fullmatch(bare)
-    return (side[1] or "").replace(" ", "-") + side[2] if side else bare or None
+    return "-".join(filter(None, side.groups())) if side else bare or None
 
 
 _ALONE = re.compile(r"[(\[]?([A-Za-z])[)\]]?[\s.:!?,;]*")
@@ -59,6 +60,9 @@ _LISTED = re.compile(r"(?:^|[\n,;/&|]|\b(?:or|and)\b|(?<=[A-Z][.)]))\s*[(\[]?([A
 _CUED = re.compile(
     r"\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice|[Cc]hoose|[Pp]ick|[Ss]elect|[Gg]o with)\b(?: is| would be)?"
     r"[\s:=(\[*\"']*([A-Z])\b(?!')(?! or\b|/| and [A-Z]\b|, ?[A-Z]\b)"
+)
+_CUED_SMALL = re.compile(
+    r"\b(?:answer|option|choice|choose|pick|select)\b(?: is| would be)?[\s:=(\[*\"']*([a-h])[)\]*.!]*$"
 )
 _PRAISED = re.compile(
     r"(?:^|(?<=[\s(*]))([A-Z])[)*]? (?:is|seems|appears|looks)(?: to be)?(?: the)? (?!not|wrong|in|far|poss)"
@@ -83,7 +87,10 @@ def letter(answer: str, options: tuple[str, ...]) -> str | None:
     for cue in (_CUED, _PRAISED):
         if cued := cue.findall(bare):
             return cued[-1]
-    return None if several else _by_words(answer, options) or _only_letter(bare, options)
+    if several:
+        return None
+    small = _CUED_SMALL.search(bare)
+    return small[1].upper() if small else _by_words(answer, options) or _only_letter(bare, options)
 
 
 def _by_words(answer: str, options: tuple[str, ...]) -> str | None:

@@ -37,7 +37,9 @@ _BLOCK = re.compile(r"<(/?)(answer|think|observe)>", re.IGNORECASE)
 _SIGNS = str.maketrans("‐‑‒–—−‘’′“”″", "------'''\"\"\"")
 _VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅟])")
 _LATEX = re.compile(r"\\d?frac *\{([^{}]*)\} *\{([^{}]*)\}")
-_LATEX_MARKS = re.compile(r"\\(?:boxed|text\w*|math\w+|left|right|displaystyle)(?![a-z])|\\[()\[\],;:! ]|[{}$]|\\(?=\W)")
+_LATEX_MARKS = re.compile(
+    r"\\(?:boxed|text\w*|math\w+|left|right|displaystyle)(?![a-z])|\\[()\[\],;:! ]|[{}$]|\\(?=\W)"
+)
 _CUE = re.compile(r".*(?:\b(?:answer|total|altogether|so|therefore|thus|hence)\b(?: is| of)?|=)[\s:=*]*", re.DOTALL)
 _NONE = re.compile(r"none|nothing|there (?:are|is) (?:none|no\b.*)", re.DOTALL)
 
