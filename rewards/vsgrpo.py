@@ -80,7 +80,7 @@ def respond(
         ValueError: the row makes no sense.
     """
     task = str(extra_info.get("task") or data_source.rpartition("/")[2])
-    kind = extra_info.get("kind") or _kind(task, str(truth))
+    kind = extra_info.get("kind") or kind_of(task, str(truth))
     row = f"row {extra_info.get('index', '?')} of {data_source}:"
     one_of(f"{row} kind", kind, get_args(Kind))
     if kind == "number" and not is_finite(truth):
@@ -116,7 +116,13 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def _kind(task: str, truth: str) -> Kind:
+def kind_of(task: str, truth: str) -> Kind:
+    """How a row is scored that does not say it: numeric tasks as numbers, a capital letter as a choice, else as a word.
+
+    Args:
+        task: VSI-Bench's task name, or another.
+        truth: the ground truth.
+    """
     if task in TASK_UNITS:
         return "number"
     return "choice" if len(truth) == 1 and truth.isupper() else "word"
