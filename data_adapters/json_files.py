@@ -23,6 +23,9 @@ MAX_DOCUMENT = 2**30
 MAX_GROWTH = 200
 """Times its size that a gzipped file may unpack to (text shrinks 4 to 50 times), once it is beyond `MAX_LINE`."""
 
+MAX_BLANK_LINES = 100_000
+"""In a row."""
+
 _CUT = "was the file cut short? Build or download it again"
 
 
@@ -49,13 +52,17 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | Unreadable]]:
     """As `read_json_lines`, with an `Unreadable` in place of each line that is no JSON object.
 
     Raises:
-        ValueError: the file is compressed and damaged, grows beyond bounds, or has a line beyond `MAX_LINE`.
+        ValueError: the file is compressed and damaged, or beyond one of this module's bounds.
     """
+    blank = 0
     for number, line in enumerate(_lines(path), 1):
         if isinstance(line, Unreadable):
             yield f"{path}, line {number}", line
         elif line.strip():
             yield f"{path}, line {number}", _object(line)
+        blank = 0 if isinstance(line, Unreadable) or line.strip() else blank + 1
+        if blank > MAX_BLANK_LINES:
+            raise ValueError(f"{path}, line {number}: {blank} blank lines in a row (json_files.MAX_BLANK_LINES)")
 
 
 def _object(line: str) -> dict[str, Any] | Unreadable:
@@ -74,12 +81,13 @@ def read_document(path: Path) -> Any:
     Raises:
         ValueError: it is not JSON, not text, or beyond bounds; the message names the file.
     """
+    bound = min(MAX_DOCUMENT, _bound(path))
     with _open(path) as file:
-        content = _read(file, MAX_DOCUMENT + 1, path)
-    if len(content) > MAX_DOCUMENT:
+        content = _read(file, bound + 1, path)
+    if len(content) > bound:
         raise ValueError(
-            f"{path}: a JSON document of more than {MAX_DOCUMENT} bytes (json_files.MAX_DOCUMENT); "
-            "write one object a line (JSONL)"
+            f"{path}: a JSON document of more than {bound} bytes (json_files.MAX_DOCUMENT, or MAX_GROWTH of a "
+            "compressed file); write one object a line (JSONL)"
         )
     try:
         return parse(content.decode(json.detect_encoding(content)))
@@ -125,6 +133,11 @@ def _open(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if packed else path.open("rb")
 
 
+def _bound(path: Path) -> int:
+    """Bytes that the file may hold, unpacked."""
+    return max(MAX_LINE, MAX_GROWTH * path.stat().st_size)
+
+
 def _read(file: BinaryIO, size: int, path: Path, line: bool = False) -> bytes:
     try:
         return file.readline(size) if line else file.read(size)
@@ -135,7 +148,7 @@ def _read(file: BinaryIO, size: int, path: Path, line: bool = False) -> bytes:
 def _lines(path: Path) -> Iterator[str | Unreadable]:
     """Lines as text; each is decoded by itself, so that one in another encoding spoils no other."""
     encoding = _encoding(path)
-    bound = max(MAX_LINE, MAX_GROWTH * path.stat().st_size)
+    bound = _bound(path)
     with _open(path) as file:
         if not encoding.startswith("utf-8"):  # a line's end is more than one byte
             yield from _wide_lines(file, encoding, path, bound)

@@ -49,7 +49,9 @@ def leaks(texts: Iterable[str]) -> dict[str, str]:
     Args:
         texts: ids and paths.
     """
-    names = {name for text in texts for name in _listed(text)}
+    names: set[str] = set().union(*map(_listed, texts))
+    if not names:
+        return {}
     benchmark = dict.fromkeys(sorted(names & benchmark_scenes().keys()), BENCHMARK_SCENE)
     return benchmark | {name: VAL_SCAN for name in sorted(names) if name not in benchmark}
 
@@ -66,6 +68,11 @@ _PLACES = ("scene", "scan", "video", "path", "file", "frame", "image", "folder",
 _LONGEST_PATH = 4096
 
 
+@lru_cache(maxsize=1000)
+def _is_place(column: str) -> bool:
+    return any(word in column.lower() for word in _PLACES)
+
+
 def ids_and_paths(record: Mapping[str, Any]) -> Iterator[str]:
     """The texts of a row or a record, however nested, that name things: not its prose.
 
@@ -78,13 +85,13 @@ def ids_and_paths(record: Mapping[str, Any]) -> Iterator[str]:
 def _named(value: Any, place: bool) -> Iterator[str]:
     if isinstance(value, str):
         text = value.strip()
-        if len(text) <= _LONGEST_PATH and (place or "/" in text or "\\" in text or not any(map(str.isspace, text))):
+        if len(text) <= _LONGEST_PATH and (place or "/" in text or "\\" in text or len(text.split()) == 1):
             yield text
     elif isinstance(value, int) and place:
         yield str(value)
     elif isinstance(value, Mapping):
         for key, member in value.items():
-            yield from _named(member, any(word in str(key).lower() for word in _PLACES))
+            yield from _named(member, _is_place(str(key)))
     elif isinstance(value, list | tuple):
         for member in value:
             yield from _named(member, place)

@@ -176,5 +176,6 @@ def _reason(message: str) -> str:
         "frames lie in several folders",
         "is too long",
         "control character",
+        "must be a printable text",
     )
     return next((reason for reason in reasons if reason in message), "cannot be scored")
