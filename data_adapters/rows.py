@@ -149,7 +149,7 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]], about: Mappi
     digest, count = ContentDigest(), 0
     iterator = iter(rows)
     with atomic_path(Path(path)) as temporary:
-        with pq.ParquetWriter(temporary, SCHEMA) as writer:
+        with pq.ParquetWriter(temporary, SCHEMA, write_page_checksum=True) as writer:
             while batch := list(islice(iterator, BATCH)):
                 for row in batch:
                     row["extra_info"]["index"] = count
@@ -176,13 +176,14 @@ def open_rows(path: str | Path) -> pq.ParquetFile:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; make it with verl-vsi data build, import or bench")
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        names = file.schema_arrow.names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a parquet file ({error}); make it with verl-vsi data build") from error
-    missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
+    missing = [name for name in SCHEMA.names if name not in names]
     if missing:
         raise ValueError(
-            f"{path}: column '{missing[0]}' is missing (it has {', '.join(file.schema_arrow.names)}); "
+            f"{path}: column '{missing[0]}' is missing (it has {', '.join(names)}); "
             "bring foreign files in with verl-vsi data import"
         )
     if not file.metadata.num_rows:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ Each is looked for behind the one before, so that the time is linear whatever th
 _PROMPTS = re.compile(
     r"please provide the short answer with|please answer the question using|please think step by step and enclose"
     r"|please observe carefully and analyze|please observe the video first|let's think step by step and then"
-    r"|answer with the option's letter",
+    r"|answer with the option's letter|please (?:answer|respond|reply) with|please (?:select|choose)",
     re.IGNORECASE,
 )
 """Start of a mode's or the benchmark's prompt at the question's end: the dataset class adds its own."""
@@ -61,32 +62,44 @@ def import_rows(
         extraction: the run's: a truth that it can't reach is rejected.
 
     Raises:
-        ValueError: question or answer cannot be found in the first record; the message shows it and says what to do.
+        ValueError: question or answer is in none of the first records; the message shows one and says what to do.
     """
     columns = dict(mapping or {})
-    recognised = False
-    for where, record in load_records(path):
+    records = load_records(path)
+    first = list(islice(records, _LOOKED_AT))
+    _check_recognised([record for _, record in first if not isinstance(record, Rejected)], columns, path)
+    for where, record in chain(first, records):
         if isinstance(record, Rejected):
             yield record
             continue
-        if not recognised:
-            _check_recognised(record, columns, path)
-            recognised = True
         try:
             yield _convert(record, columns, where, published, split, extraction)
         except (TypeError, ValueError) as error:  # whatever the record holds, the next one is read
             yield Rejected(where, _reason(str(error)), str(error))
 
 
-def _check_recognised(record: Record, mapping: ColumnMap, path: str | Path) -> None:
+_LOOKED_AT = 100
+"""Records at a file's start of which one must be recognised: the very first may be a bad one."""
+
+
+def _check_recognised(records: Sequence[Record], mapping: ColumnMap, path: str | Path) -> None:
+    problems = [_unrecognised(record, mapping) for record in records]
+    if problems and all(problems):
+        raise ValueError(f"{path}: {problems[0]}\n{columns_and_row(records[0])}")
+
+
+def _unrecognised(record: Record, mapping: ColumnMap) -> str | None:
     missing = [column for column in mapping.values() if column not in record]
     if missing:
-        raise ValueError(f"{path}: there is no column '{missing[0]}'\n{columns_and_row(record)}")
-    fields = read_fields(record, mapping)
+        return f"there is no column '{missing[0]}'"
+    try:
+        fields = read_fields(record, mapping)
+    except ValueError:
+        return None  # it has options, and they are broken: a matter of this record alone
     answer_columns = {*FIELDS["answer"], mapping.get("answer")} & record.keys()  # there, and empty in this row
     if fields.question is None or (fields.answer is None and not answer_columns):
-        field = "question" if fields.question is None else "answer"
-        raise ValueError(f"{path}: cannot tell which column holds the {field}\n{columns_and_row(record)}")
+        return f"cannot tell which column holds the {'question' if fields.question is None else 'answer'}"
+    return None
 
 
 def _convert(

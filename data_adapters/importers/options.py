@@ -9,8 +9,10 @@ from typing import Any
 Options = tuple[str, ...]
 """``A. chair``, ..."""
 
-_LETTERED = re.compile(r"\(?([A-Z])[.):]\s*(\S.*)", re.DOTALL)
-_HEADING = re.compile(r"(?:options|choices|select from|candidates)[ \t]*(?:are)?[ \t]*[:.]?", re.IGNORECASE)
+_LETTERED = re.compile(r"(?:[-*•][ \t]+)?\**[(\[]?([A-Za-z])(?:[\])．、.:]|[ \t]-(?=[ \t]))\**\s*(\S.*)", re.DOTALL)
+"""``A. chair``, ``(a) chair``, ``- **A:** chair``, ``A - chair``."""
+
+_HEADING = re.compile(r"(?:the )?(?:options|choices|select from|candidates)[ \t]*(?:are)?[ \t]*[:.]?", re.IGNORECASE)
 _INLINE = re.compile(r"(?:^|(?<=[\s,;?:.]))\(?([A-Z])[.):][ \t]*(?=\S)")
 
 
@@ -34,7 +36,7 @@ def read_options(value: Any) -> Options:
     texts = [str(option).strip() for option in value]
     lettered = [_LETTERED.fullmatch(text) for text in texts]
     if all(lettered):
-        return tuple(f"{match[1]}. {match[2].strip()}" for match in lettered if match)
+        return tuple(f"{match[1].upper()}. {match[2].strip()}" for match in lettered if match)
     return tuple(f"{chr(ord('A') + place)}. {text}" for place, text in enumerate(texts))
 
 
@@ -53,10 +55,11 @@ def _own_lines(lines: Sequence[str]) -> tuple[str, Options] | None:
     options: list[str] = []
     start = end = 0
     for place, line in enumerate(lines):
-        match = _LETTERED.fullmatch(line.strip())
-        if match and match[1] == chr(ord("A") + len(options)) and (not options or _blank(lines[end:place])):
+        heading = _HEADING.match(line.strip())
+        match = _LETTERED.fullmatch(line.strip()[heading.end() if heading else 0 :].strip())
+        if match and match[1].upper() == chr(ord("A") + len(options)) and (not options or _blank(lines[end:place])):
             start, end = (start if options else place), place + 1
-            options.append(f"{match[1]}. {match[2].strip()}")
+            options.append(f"{match[1].upper()}. {match[2].strip()}")
         elif len(options) < 2 and line.strip():
             options = []
     if len(options) < 2:
@@ -80,9 +83,14 @@ def _one_line(lines: Sequence[str]) -> tuple[str, Options] | None:
         if len(marks) < 2 or not (not before or before.endswith(("?", ":")) or _HEADING.search(before)):
             continue
         ends = [mark.start() for mark in marks[1:]] + [len(line)]
-        options = (f"{m[1]}. {line[m.end() : end].strip(' ,;')}" for m, end in zip(marks, ends, strict=True))
+        options = (f"{m[1]}. {_bare(line[m.end() : end])}" for m, end in zip(marks, ends, strict=True))
         return _without_heading([*lines[:place], before], lines[place + 1 :]), tuple(options)
     return None
+
+
+def _bare(option: str) -> str:
+    """Without what joins it to the next one."""
+    return option.strip(" \t,;").removesuffix(" or").removesuffix(" and").rstrip(" \t,;")
 
 
 def _without_heading(before: Sequence[str], after: Sequence[str]) -> str:

@@ -159,3 +159,12 @@ def test_a_foreign_file_of_the_right_shape_has_no_fingerprint(tmp_path):
     write_rows(tmp_path / "a.parquet", _rows(), {})
     pq.write_table(pq.read_table(tmp_path / "a.parquet").replace_schema_metadata(None), tmp_path / "b.parquet")
     assert read_fingerprint(tmp_path / "b.parquet") == {}
+
+
+def test_a_flipped_byte_is_seen(tmp_path):
+    write_rows(tmp_path / "a.parquet", [make_row(_question(answer="3"), **GOOD)], {})
+    content = (tmp_path / "a.parquet").read_bytes()
+    place = content.index(b"How many?")
+    (tmp_path / "a.parquet").write_bytes(content[:place] + b"N" + content[place + 1 :])
+    with pytest.raises(ValueError, match=r"a\.parquet: damaged after row 0 .*build or download it again"):
+        read_rows(tmp_path / "a.parquet")

@@ -33,7 +33,7 @@ RIVALS = {"sink": "left", "B": "A"}
 """Another truth that a row of words or letters could have."""
 
 MOST_SECONDS = 0.5
-"""Of processor time, for one response; the median is some tens of microseconds. Quadratic time on a long one would take minutes."""
+"""Of processor time, for one response; the median is some tens of microseconds. Quadratic time would take minutes."""
 
 MOST_MEBIBYTES = 512
 """By which the process may grow over all responses together."""

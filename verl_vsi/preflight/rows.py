@@ -81,7 +81,7 @@ def _read(file: str, _: tuple[int, int], extraction: str) -> RowFindings:
     problems: dict[str, list[int]] = defaultdict(list)
     number = 0
     try:
-        for batch in pq.ParquetFile(file).iter_batches(4096):
+        for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches(4096):
             for row in batch.to_pylist():
                 scenes |= leaks(ids_and_paths({name: value for name, value in row.items() if name != "prompt"}))
                 if problem := row_problem(row, extraction):

@@ -13,6 +13,7 @@ import pytest
 
 from verl_vsi.data_adapters.importers import import_rows, parse_mapping
 from verl_vsi.data_adapters.importers.convert import clean_answer, clean_question
+from verl_vsi.data_adapters.importers.options import split_options
 from verl_vsi.data_adapters.rows import read_rows
 from verl_vsi.data_adapters.schema import Rejected
 from verl_vsi.data_adapters.vsi100k import write_outcome
@@ -157,6 +158,46 @@ def test_options_come_lettered_and_the_answer_is_a_letter(
     assert rows[0]["extra_info"]["question"] in ("Which?", NEAR)  # the dataset class adds the options
     assert (rows[0]["extra_info"]["kind"], rows[0]["reward_model"]["ground_truth"]) == (kind, truth)
     assert rows[0]["extra_info"]["options"] == offered
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "\nA. sink\nB. bed",
+        "\nOptions:\n\nA. sink\n\nB. bed\n",
+        "\nThe options are:\nA. sink\nB. bed",
+        "\nOptions: (A) sink\n(B) bed",
+        "\r\nA. sink\r\nB. bed",
+        "\n- A. sink\n- B. bed",
+        "\n**A.** sink\n**B.** bed",
+        "\na. sink\nb. bed",
+        "\n[A] sink\n[B] bed",
+        "\nA - sink\nB - bed",
+        "\nA、sink\nB、bed",
+        " (A) sink (B) bed",
+        " Choices: (A) sink; (B) bed",
+        "\tA. sink\tB. bed",
+        " A. sink or B. bed",
+        "\nA. sink\nB. bed\nAnswer with the option's letter from the given choices directly.",
+        "\nA. sink\nB. bed\nPlease answer with one letter.",
+    ],
+)
+def test_options_within_the_question_are_told_in_every_form(tail: str):
+    assert split_options(clean_question(f"Which is closest?{tail}")) == ("Which is closest?", ("A. sink", "B. bed"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is it a. or b?",
+        "Where is J. K. Rowling's book?",
+        "I stand by the A. C. unit",
+        "Plan A: go. Plan B: stay?",
+        NEAR,
+    ],
+)
+def test_letters_of_prose_are_no_options(text: str):
+    assert split_options(text) == (text, ())
 
 
 @pytest.mark.parametrize(
