@@ -20,7 +20,13 @@ FLOORS = (
     ("data_adapters",),
     ("data_adapters.frames", "data_adapters.leakage", "data_adapters.rows", "data_adapters.scene_files"),
     ("data_adapters.importers", "data_adapters.questions", "data_adapters.scannet", "data_adapters.synthetic_rooms"),
-    ("data_adapters.audit", "data_adapters.datasets", "data_adapters.vsi100k", "data_adapters.vsibench_download"),
+    (
+        "data_adapters.audit",
+        "data_adapters.copies",
+        "data_adapters.datasets",
+        "data_adapters.vsi100k",
+        "data_adapters.vsibench_download",
+    ),
     (
         "on_import",
         "run_mark",

@@ -28,6 +28,12 @@ Published = Annotated[
 ]
 
 
+Extraction = Annotated[
+    Literal["official", "lmms_eval", "robust"],
+    typer.Option(help="The run's answer extraction: a truth that it can't reach is named."),
+]
+
+
 @dataclass(frozen=True)
 class SceneOptions:
     """Scenes, from one source."""
@@ -137,6 +143,7 @@ def import_(
     map: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN where content does not tell; repeatable.")] = None,
     published: Published = False,
     split: Split = "train",
+    extraction: Extraction = "robust",
 ) -> None:
     """Bring in a ready-made question file, e.g. the hub's OPPOer/VSI-100k."""
     from verl_vsi.data_adapters.importers import import_rows, parse_mapping
@@ -144,7 +151,8 @@ def import_(
 
     origin = {"builder": "data import", "source": file.name, "published": published}
     with console.status(f"reading {file.name}"):
-        rows = import_rows(file, mapping=parse_mapping(map or []), published=published, split=split)
+        columns = parse_mapping(map or [])
+        rows = import_rows(file, mapping=columns, published=published, split=split, extraction=extraction)
         outcome = write_outcome(out, rows, origin)
     views.show_outcome(outcome)
 
@@ -216,12 +224,22 @@ def _missing(rows: list[Path], root: Path | None, scannet: Path | None, scans: s
         yield from missing_scans(scannet, scannet_split(scans))
 
 
-@app.command(epilog="Example: verl-vsi data audit rows/train.parquet")
+@app.command(epilog="Example: verl-vsi data audit rows/train.parquet --root /data/vsi")
 @command()
-def audit(file: Annotated[Path, typer.Argument(help="A parquet file of rows.")]) -> None:
-    """Show overlap with the benchmark, duplicates, answers, chance and most-frequent-answer scores per task."""
+def audit(
+    file: Annotated[Path, typer.Argument(help="A parquet file of rows.")],
+    root: OptionalRoot = None,
+    extraction: Extraction = "robust",
+) -> None:
+    """Show overlap with the benchmark, duplicates, answers, chance and most-frequent-answer scores per task.
+
+    Where the benchmark's videos lie under the data root, too, copies of them under other names are looked for.
+    """
     from verl_vsi.data_adapters.audit import audit as audit_rows
+    from verl_vsi.data_adapters.copies import benchmark_copies
     from verl_vsi.data_adapters.rows import iter_rows, read_fingerprint
 
     fingerprint = read_fingerprint(file)
-    views.show_audit(file, fingerprint, audit_rows(iter_rows(file)))
+    views.show_audit(file, fingerprint, audit_rows(iter_rows(file), extraction))
+    if root is not None:
+        views.show_copies(benchmark_copies(iter_rows(file), root))

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from omegaconf import DictConfig
 
 from verl_vsi.config.problems import Problem
-from verl_vsi.preflight.inputs import check_leakage, check_model, check_root, check_rows
+from verl_vsi.preflight.inputs import check_model, check_root, check_rows
 from verl_vsi.preflight.resume import check_resume
+from verl_vsi.preflight.rows import check_leakage, check_truths
 from verl_vsi.preflight.settings import (
     check_budget,
     check_lora,
@@ -36,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     check_passes,
     check_rewards,
     check_leakage,
+    check_truths,
     check_resume,
 )
 """In the order in which a user best solves what they find."""
