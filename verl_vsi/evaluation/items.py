@@ -55,7 +55,7 @@ class Item:
     dataset: str = ""
 
 
-Status = Literal["ok", "refused", "failed"]
+Status = Literal["ok", "empty", "refused", "failed"]
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,15 @@ class Reply:
 
     Args:
         index: the question's row.
-        status: `ok`; `refused`: the model or its provider declined; `failed`: no answer after all retries.
+        status: `ok`; `empty`: the model ended without a word; `refused`: the model or its provider declined;
+            `failed`: no answer after all retries.
         text: what the model wrote; empty where nothing came.
         finish: why it stopped; ``length`` = cut by the budget.
         prompt_tokens: as the server counted them.
         completion_tokens: as the server counted them.
         attempts: requests sent for it.
-        error: the last error where it failed or was refused.
+        error: the last error where it failed, was refused or is empty.
+        model: who answered, as the endpoint says.
     """
 
     index: int
@@ -81,6 +83,7 @@ class Reply:
     completion_tokens: int = 0
     attempts: int = 1
     error: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True)

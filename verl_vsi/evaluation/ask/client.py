@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from verl_vsi.data_adapters.untrusted_text import visible
 from verl_vsi.evaluation.ask.endpoint import (
     BudgetError,
     Endpoint,
     EndpointError,
-    GarbageError,
-    cause_of,
+    RequestError,
     is_passing,
     wait_before,
 )
+from verl_vsi.evaluation.ask.replies import read_reply
+from verl_vsi.evaluation.ask.wire import Wire
 from verl_vsi.evaluation.items import Reply
 
 IN_A_ROW = 16
@@ -30,7 +31,7 @@ class Query:
 
     Args:
         index: its row.
-        build: makes the arguments of ``chat.completions.create`` (in a thread: it encodes a video). What it raises
+        build: makes the request's fields (in a thread: it encodes a video). What it raises
             is recorded as the question's failure.
     """
 
@@ -77,14 +78,11 @@ class Client:
             EndpointError: the endpoint refuses us, or nothing comes back any more.
             BudgetError: the next question might exceed the cap. Replies under way are handed out first.
         """
-        from openai import AsyncOpenAI
-
         endpoint, waiting = self.endpoint, iter(queries)
-        key = os.environ.get(endpoint.key_env) or "none"
-        async with AsyncOpenAI(base_url=endpoint.base_url, api_key=key, timeout=endpoint.timeout, max_retries=0) as api:
+        async with Wire(endpoint) as wire:
             if endpoint.max_cost is not None:  # the first goes alone and tells the price
-                await self._work(api, waiting, keep, alone=True)
-            await _together([self._work(api, waiting, keep, alone=False) for _ in range(endpoint.concurrency)])
+                await self._work(wire, waiting, keep, alone=True)
+            await _together([self._work(wire, waiting, keep, alone=False) for _ in range(endpoint.concurrency)])
         if self._stopped:
             raise BudgetError(
                 f"{self.totals.spent:.4f} USD are spent and another question may cost {self._highest_cost:.4f}: "
@@ -92,14 +90,14 @@ class Client:
                 "it goes on from here"
             )
 
-    async def _work(self, api: Any, waiting: Iterator[Query], keep: Callable[[Reply], None], alone: bool) -> None:
+    async def _work(self, wire: Wire, waiting: Iterator[Query], keep: Callable[[Reply], None], alone: bool) -> None:
         for query in waiting:
             if self._would_exceed():
                 self._stopped = True
                 return
             self._running += 1
             try:
-                keep(self._counted(await self._ask(api, query)))
+                keep(self._counted(await self._ask(wire, query)))
             finally:
                 self._running -= 1
             if alone:
@@ -120,41 +118,24 @@ class Client:
             )
         return reply
 
-    async def _ask(self, api: Any, query: Query) -> Reply:
+    async def _ask(self, wire: Wire, query: Query) -> Reply:
         try:
             request = await asyncio.to_thread(query.build)
-        except (OSError, ValueError, RuntimeError) as error:
-            return Reply(query.index, "failed", attempts=0, error=str(error))
+        except Exception as error:  # whatever a broken video makes of a library: the other questions are asked
+            return Reply(query.index, "failed", attempts=0, error=visible(f"{type(error).__name__}: {error}")[:500])
         for attempt in range(1, self.endpoint.retries + 2):
             self.totals.requests += 1
             try:
-                completion = await api.chat.completions.create(model=self.endpoint.model, **request)
-                return self._read(query.index, attempt, completion)
-            except _errors() as error:
-                self.totals.errors[cause_of(error)] += 1
+                reply = read_reply(query.index, attempt, await wire.complete(request))
+            except RequestError as error:
+                self.totals.errors[error.cause] += 1
                 if not is_passing(error) or attempt > self.endpoint.retries:
-                    return Reply(query.index, "failed", attempts=attempt, error=_message(error))
+                    return Reply(query.index, "failed", attempts=attempt, error=f"{error.cause}: {error}")
                 await asyncio.sleep(wait_before(attempt, error, self.endpoint.first_wait))
+            else:
+                self._pay(reply.prompt_tokens, reply.completion_tokens)
+                return reply
         raise AssertionError("every try either returns or waits")
-
-    def _read(self, index: int, attempt: int, completion: Any) -> Reply:
-        """A completion as a reply.
-
-        Raises:
-            GarbageError: it holds no message.
-        """
-        choices = getattr(completion, "choices", None)
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        message = getattr(choice, "message", None)
-        if message is None:
-            raise GarbageError(f"not a chat completion: {str(completion)[:200]!r}")
-        usage, finish = getattr(completion, "usage", None), getattr(choice, "finish_reason", None) or ""
-        prompt, new = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
-        self._pay(prompt, new)
-        refusal = getattr(message, "refusal", None) or ("content filter" if finish == "content_filter" else "")
-        if refusal:
-            return Reply(index, "refused", "", finish, prompt, new, attempt, str(refusal))
-        return Reply(index, "ok", message.content or "", finish, prompt, new, attempt)
 
     def _pay(self, prompt_tokens: int, new_tokens: int) -> None:
         cost = self.endpoint.cost(prompt_tokens, new_tokens)
@@ -173,14 +154,3 @@ async def _together(workers: list[Any]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """What a request may raise: openai's errors, a body that is no JSON, and ours."""
-    import openai
-
-    return (openai.APIError, GarbageError, ValueError)
-
-
-def _message(error: Exception) -> str:
-    return f"{cause_of(error)}: {error}"[:500]
