@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from verl_vsi.commands._common import command, console
+from verl_vsi.commands._common import command, console, number
 
 app = typer.Typer(add_completion=False)
 
@@ -20,9 +20,9 @@ def experiment(
     folder: Annotated[Path, typer.Option(help="Everything lands here; run again to go on.")] = Path(
         "outputs/experiments"
     ),
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each run; default: the experiment's.")] = None,
+    steps: Annotated[int | None, number(1, "Steps of each run; default: the experiment's.")] = None,
     model: Annotated[Path | None, typer.Option(help="What every run starts from; default: the shipped base.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each kind; default: the experiment's.")] = None,
+    seeds: Annotated[int | None, number(1, "Runs of each kind; default: the experiment's.", high=1000)] = None,
 ) -> None:
     """Train the miniature in every way that an experiment compares; end in NAME.json and NAME.png."""
     from verl_vsi.miniature.experiments.run_experiment import run_experiment

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from verl_vsi.commands._common import command, console
+from verl_vsi.commands._common import command, console, number
 from verl_vsi.config import recipes
 
 app = typer.Typer(help="List, show, compare and estimate recipes.", no_args_is_help=True, add_completion=False)
@@ -81,8 +81,8 @@ def diff(
 def estimate(
     recipe: Annotated[str, typer.Argument(help="A recipe's name.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="As on the command line.")] = None,
-    rows: Annotated[int | None, typer.Option(help="Rows to train on, where the parquet is not there yet.")] = None,
-    videos: Annotated[int, typer.Option(help="Videos that the rows are about.")] = 1201,
+    rows: Annotated[int | None, number(1, "Rows to train on, where the parquet is not there yet.")] = None,
+    videos: Annotated[int, number(1, "Videos that the rows are about.")] = 1201,
     config_dir: ConfigDir = None,
 ) -> None:
     """Tokens, memory, bytes moved and steps of a recipe, before anything starts.

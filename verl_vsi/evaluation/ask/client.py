@@ -23,6 +23,8 @@ from verl_vsi.evaluation.items import Reply
 
 IN_A_ROW = 16
 """Questions that fail one after the other before the endpoint is taken to be down."""
+OF_THE_QUESTION = ("400", "413", "422")
+"""Causes that one question may have, such as a prompt that is too long, where others are answered."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,13 @@ class Client:
     Args:
         endpoint: where and how.
         spent: USD of earlier starts of the same evaluation.
+        gives_up: stop where nothing comes back any more; else every question is tried to the end.
     """
 
-    def __init__(self, endpoint: Endpoint, spent: float = 0.0) -> None:  # noqa: D107
+    def __init__(self, endpoint: Endpoint, spent: float = 0.0, gives_up: bool = True) -> None:  # noqa: D107
         self.endpoint = endpoint
         self.totals = Totals(spent=spent)
+        self._gives_up, self._has_answered = gives_up, False
         self._highest_cost, self._running, self._failed_in_a_row, self._stopped = 0.0, 0, 0, False
 
     async def ask_all(self, queries: Iterable[Query], keep: Callable[[Reply], None]) -> None:
@@ -109,12 +113,15 @@ class Client:
 
     def _counted(self, reply: Reply) -> Reply:
         """Stop where nothing comes back any more: a dead server is not a wrong answer."""
-        self._failed_in_a_row = self._failed_in_a_row + 1 if reply.status == "failed" and reply.attempts else 0
-        if self._failed_in_a_row >= IN_A_ROW:
+        if reply.status != "failed":
+            self._has_answered, self._failed_in_a_row = True, 0
+        elif reply.attempts and not (self._has_answered and reply.error.startswith(OF_THE_QUESTION)):
+            self._failed_in_a_row += 1
+        if self._gives_up and self._failed_in_a_row >= IN_A_ROW:
             raise EndpointError(
                 f"{IN_A_ROW} questions in a row failed at {self.endpoint.base_url}; "
                 f"the last: {reply.error.rstrip('.')}. "
-                "Mend that and run the same command: answered questions are kept, failed ones are asked again"
+                "Mend that and run the same command: answered questions are kept, failed ones are asked again last"
             )
         return reply
 

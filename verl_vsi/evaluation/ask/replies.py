@@ -85,7 +85,7 @@ def _text(content: Any) -> str:
     if content is None or isinstance(content, str):
         return encodable(content or "")
     parts = content if isinstance(content, list) else [content]
-    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    texts: list[Any] = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
     if len(texts) != len(parts) or not all(isinstance(text, str) for text in texts):
         raise RequestError("garbage", f"a message that is no text: {_SHORT.repr(content)}")
     return encodable("".join(texts))

@@ -20,7 +20,11 @@ from verl_vsi.data_adapters.untrusted_text import visible
 from verl_vsi.evaluation.ask.endpoint import Endpoint, EndpointError, RequestError
 
 LARGEST_REPLY = 8 << 20
-"""Bytes of a reply, unpacked: hundreds of times the longest answer with its reasoning."""
+"""Bytes of a reply: hundreds of times the longest answer with its reasoning."""
+PLAIN = {"Accept": "application/json", "Accept-Encoding": "identity"}
+"""Headers of a request; a packed reply may unpack to a thousand times its size."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Hosts that no proxy of the environment leads to."""
 _QUOTED = 300
 """Characters of a strange reply that a message repeats."""
 _SECRET = 16
@@ -42,7 +46,8 @@ class Wire:
         if not (self._key.isascii() and self._key.isprintable()):
             raise EndpointError(f"the key in ${endpoint.key_env} holds characters that no header takes; copy it again")
         self._http = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            headers=PLAIN | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
+            trust_env=httpx.URL(endpoint.base_url).host not in LOOPBACK,
             timeout=endpoint.timeout,
             limits=httpx.Limits(max_connections=endpoint.concurrency),
             follow_redirects=False,
@@ -72,8 +77,6 @@ class Wire:
             return await asyncio.wait_for(self._post(content), self._endpoint.timeout)
         except (asyncio.TimeoutError, httpx.TimeoutException) as error:
             raise RequestError("timeout", f"no whole reply within {self._endpoint.timeout:g} s") from error
-        except httpx.DecodingError as error:
-            raise RequestError("garbage", self._quotable(f"the reply can't be unpacked: {error}")) from error
         except httpx.HTTPError as error:
             raise RequestError("connection", self._quotable(f"{error}") or type(error).__name__) from error
 
@@ -82,7 +85,9 @@ class Wire:
         headers = {"Content-Type": "application/json"}
         async with self._http.stream("POST", url, content=content, headers=headers) as response:
             received = bytearray()
-            async for part in response.aiter_bytes():
+            if (packing := response.headers.get("content-encoding", "identity")) != "identity":
+                raise RequestError("garbage", self._quotable(f"the reply is packed ({packing}), unasked"))
+            async for part in response.aiter_raw():
                 received += part
                 if len(received) > LARGEST_REPLY:
                     raise RequestError("too large", f"a reply of more than {LARGEST_REPLY >> 20} MiB was not read on")
@@ -92,9 +97,9 @@ class Wire:
         start = self._quotable(received[: 4 * _QUOTED].decode(errors="replace"))
         if not response.is_success:
             target = response.headers.get("location", "")
-            message = self._quotable(f"status {response.status_code}{f' to {target}' if target else ''}") + f": {start}"
+            message = self._quotable(f"to {target}") if target else start or "without a word"
             retry_after = response.headers.get("retry-after", "")
-            raise RequestError(str(response.status_code), message.rstrip(": "), response.status_code, retry_after)
+            raise RequestError(str(response.status_code), message, response.status_code, retry_after)
         try:
             return json.loads(received)
         except (ValueError, RecursionError) as error:
