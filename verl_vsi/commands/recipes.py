@@ -141,14 +141,19 @@ def _show_recipe(name: str, overrides: list[str], config_dir: Path | None) -> No
 
 def _show_run(run: Path) -> None:
     from verl_vsi.config import provenance
+    from verl_vsi.data_adapters.untrusted_text import visible
 
     record = provenance.read(run) if run.is_file() else provenance.latest(run)
     if record is None:
         raise ValueError(f"{run} holds no {provenance.FOLDER}/*.json: no recipe was run there")
-    console.print(f"# {record['recipe']}, {record['status']}: {record['start']} to {record['end']}", highlight=False)
-    console.print(f"# versions: {', '.join(f'{k} {v}' for k, v in record['versions'].items())}", highlight=False)
+    lines = [f"{record['recipe']}, {record['status']}: {record['start']} to {record['end']}"]
+    lines.append(f"versions: {', '.join(f'{k} {v}' for k, v in record['versions'].items())}")
     for key, files in record["data"].items():
         for file in files:
             sha = str(file["fingerprint"].get("sha256", "none"))[:16]
-            console.print(f"# data.{key}: {file['file']} (fingerprint {sha})", highlight=False)
-    console.print(record["command"], highlight=False, soft_wrap=True, markup=False)
+            lines.append(f"data.{key}: {file['file']} (fingerprint {sha})")
+    for part in ("source", "model", "machine"):
+        if part in record:
+            lines.append(f"{part}: {', '.join(f'{key} {value}' for key, value in record[part].items())}")
+    for line in [*(f"# {visible(line)}" for line in lines), *provenance.repeat_lines(record)]:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)

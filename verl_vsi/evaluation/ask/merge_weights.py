@@ -1,4 +1,4 @@
-"""Merge a checkpoint's weights. Run as a process, since it loads torch; see `checkpoints`.
+"""Merge a checkpoint's weights. Run as a process, since it loads torch and unpickles; see `checkpoints`.
 
 python -m verl_vsi.evaluation.ask.merge_weights shards ARGUMENTS...      verl's own merger, with its arguments
 python -m verl_vsi.evaluation.ask.merge_weights adapter MERGED TARGET    a LoRA adapter into the model it lies in
