@@ -28,9 +28,11 @@ def demo(
     """Render rooms, build rows, train SFT and vsGRPO from the base, score all three on held-out rooms."""
     if context.invoked_subcommand is not None:
         return
+    from verl_vsi.config.versions import require
     from verl_vsi.miniature.demo import Demo
     from verl_vsi.miniature.run_demo import run_demo
 
+    require("verl", "vllm", "torch", "transformers")
     run_demo(Demo(folder.resolve(), seed, train_rooms, heldout_rooms, sft_steps, vsgrpo_steps), console)
 
 
@@ -44,6 +46,9 @@ def base(
 
     Interrupted, the same command goes on after the last stage that was done.
     """
+    from verl_vsi.config.versions import require
+
+    require("torch", "transformers")
     from verl_vsi.miniature.pretraining.make_base import make_base
 
     console.print_json(data=make_base(out.resolve(), seed))
