@@ -123,6 +123,8 @@ def count_rows(config: DictConfig) -> int:
     import pyarrow.parquet as pq
 
     files = row_files(config, "train_files")
+    if config.vsi.root is None and any(file.startswith("None/") for file in files):
+        raise ValueError("vsi.root is not set, so there are no rows to count: export VSI_ROOT=FOLDER, or give --rows")
     missing = [file for file in files if not Path(file).is_file()]
     if missing:
         raise ValueError(f"{missing[0]} is not there to count its rows: give --rows")

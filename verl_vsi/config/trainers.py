@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from verl_vsi.config.problems import Problem, explain
 
@@ -95,25 +96,56 @@ def wrong_trainer(module: str, arguments: Sequence[str], folders: Sequence[Path]
     )
 
 
-def recipe_trainer(name: str, folders: Sequence[Path]) -> str | None:
+def recipe_trainer(name: str, folders: Sequence[Path], above: Sequence[str] = ()) -> str | None:
     """What `vsi.trainer` a recipe sets, by itself or through the recipes that it builds on; None where unknown.
 
     Args:
         name: of the recipe.
-        folders: folders of recipes.
+        folders: where `recipe/` folders are.
+        above: recipes that build on it, the asked one first.
+
+    Raises:
+        RecipeFileError: its file, or one that it builds on, can't be read; or it builds on itself.
     """
     path = next((path for folder in folders if (path := folder / _GROUP / f"{name}.yaml").is_file()), None)
     if path is None:
         return None
+    if name in above:
+        raise RecipeFileError(f"{path}: the recipe builds on itself ({' -> '.join([*above, name])})")
+    content = read_recipe(path)
+    own = content.get("vsi")
+    trainer = own.get("trainer") if isinstance(own, Mapping) else None
+    if trainer:
+        return str(trainer)
+    defaults = content.get("defaults")
+    bases = [entry for entry in defaults if isinstance(entry, str)] if isinstance(defaults, list) else []
+    names = [base.rpartition("/")[2] for base in reversed(bases) if base != "_self_"]
+    trainers = (recipe_trainer(base, folders, [*above, name]) for base in names)
+    return next((trainer for trainer in trainers if trainer), None)
+
+
+class RecipeFileError(ValueError):
+    """A recipe's file can't be read; the message names file, line and cause."""
+
+
+def read_recipe(path: Path) -> Mapping[str, Any]:
+    """A recipe's file as it stands, before Hydra.
+
+    Raises:
+        RecipeFileError: it is no text, no YAML, or no mapping.
+    """
     import yaml  # not needed in processes that were given no recipe
 
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    trainer = (content.get("vsi") or {}).get("trainer")
-    if trainer:
-        return trainer
-    bases = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
-    trainers = (recipe_trainer(base.rpartition("/")[2], folders) for base in reversed(bases))
-    return next((trainer for trainer in trainers if trainer), None)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RecipeFileError(f"{path}{line}: not YAML ({error.problem})") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise RecipeFileError(f"{path}: can't be read as YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, Mapping | None):
+        raise RecipeFileError(f"{path}: a recipe is a mapping of keys, and this is a {type(content).__name__}")
+    return content or {}
 
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:

@@ -13,11 +13,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from rich.console import Console
 
+from verl_vsi.config.weights import weights_sha256
 from verl_vsi.data_adapters.files import write_text
 
 HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
@@ -88,10 +88,6 @@ def find_shards(folder: Path) -> Path | None:
     return next((c for c in candidates if (c / "fsdp_config.json").exists() or list(c.glob("dist_ckpt"))), None)
 
 
-WEIGHTS = (".safetensors", ".bin", ".pt", ".distcp")
-NO_WEIGHTS = ("optim", "extra_state")
-SAMPLE = 1 << 20
-"""Bytes read at the start, the middle and the end of a file of weights."""
 LORA_MARK = "lora_train_meta.json"
 """verl writes it beside the shards where LoRA was trained."""
 
@@ -104,23 +100,15 @@ def identity(model: str, lora: str) -> dict[str, str]:
         lora: ``fold`` or ``serve``; part of the identity where the checkpoint holds an adapter, since folding rounds.
 
     Returns:
-        ``step`` of a verl checkpoint, ``adapter``, and ``sha256`` over name, size and three samples of each file of
-        weights (whole files of gigabytes would take minutes); nothing for a hub name.
+        ``step`` of a verl checkpoint, ``adapter``, and ``sha256`` of `weights_sha256`; nothing for a hub name.
     """
     folder = Path(model)
     if not folder.is_dir():
         return {}
     place = find_shards(folder) or folder
-    digest = sha256()
-    for file in sorted(p for p in place.rglob("*") if p.suffix in WEIGHTS and not p.name.startswith(NO_WEIGHTS)):
-        digest.update(f"{file.relative_to(place)} {file.stat().st_size}".encode())
-        with file.open("rb") as stream:
-            for part in (0.0, 0.5, 1.0):
-                stream.seek(int(part * max(0, file.stat().st_size - SAMPLE)))
-                digest.update(stream.read(SAMPLE))
     step = next((part for part in reversed(place.parts) if part.startswith("global_step_")), "")
     adapter = {"adapter": lora} if (place / LORA_MARK).exists() else {}
-    return {**({"step": step} if step else {}), **adapter, "sha256": digest.hexdigest()}
+    return {**({"step": step} if step else {}), **adapter, "sha256": weights_sha256(place)}
 
 
 ADAPTER = "lora_adapter"

@@ -26,6 +26,7 @@ STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.alpha": 0.3,
+    "text.parse_math": False,  # a run's name may hold dollars
 }
 SMOOTHED_FROM = 30
 """Points from which a curve is drawn as its running mean."""

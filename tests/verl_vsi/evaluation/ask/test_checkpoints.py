@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -18,6 +19,7 @@ from verl_vsi.evaluation.ask.checkpoints import (
     ADAPTER,
     LORA_MARK,
     CheckpointError,
+    MergeError,
     as_served,
     find_shards,
     identity,
@@ -223,3 +225,27 @@ def test_an_adapter_of_unknown_scale_is_refused(tmp_path: Path) -> None:
     (tmp_path / ADAPTER / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 0}))
     with pytest.raises(CheckpointError, match="lora_alpha is 0"):
         merge_adapter(tmp_path, QUIET)
+
+
+class Touch:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.e2e
+def test_a_shard_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    """Somebody else's checkpoint: verl's merger alone would unpickle whatever it holds."""
+    import torch
+
+    actor, written = tmp_path / "global_step_3" / "actor", tmp_path / "written"
+    shutil.copytree(BASE, actor / "huggingface", ignore=shutil.ignore_patterns("*.safetensors"))
+    (actor / "fsdp_config.json").write_text(json.dumps({"world_size": 1, "FSDP_version": 2}))
+    torch.save({"weight": Touch(written)}, actor / "model_world_size_1_rank_0.pt")
+    with pytest.raises(MergeError, match=r"Weights only load failed|weights_only"):
+        as_served(str(tmp_path / "global_step_3"), lora="fold", console=QUIET)
+    assert not written.exists()

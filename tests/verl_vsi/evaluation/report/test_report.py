@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from verl_vsi.evaluation.report.contents import Contents, tables
 from verl_vsi.evaluation.report.figures import draw_curves, running_mean
 from verl_vsi.evaluation.report.report_files import write_report
+from verl_vsi.evaluation.report.table_formats import terminal_table
+from verl_vsi.evaluation.report.tables import result_row
 from verl_vsi.evaluation.report.training_logs import TrainingLog
 
 VAL = "val-core/vsi100k/object_counting/acc/mean@1"
@@ -72,3 +77,22 @@ def test_a_running_mean_keeps_a_constant_to_its_ends() -> None:
 def test_an_unknown_paper_table_is_named() -> None:
     with pytest.raises(ValueError, match="table 'table9' is not shipped; there are table1"):
         tables(Contents(papers=["table9"]))
+
+
+HOSTILE = "=1+1 [/x] $\\foo$ a|b <b> ~^ \\input{x}\x1b[2J\nnext"
+
+
+def test_a_name_reaches_no_output_as_anything_but_text(make_result: Callable[..., Any], tmp_path: Path) -> None:
+    """Markup, formulas, commands, escapes and line breaks, in every format."""
+    write_report(tmp_path, Contents([make_result(name=HOSTILE), make_result(name="b")], [make_run(HOSTILE, 0.1)], []))
+    written = {path.suffix: path.read_text() for path in tmp_path.iterdir() if path.suffix in (".md", ".csv", ".tex")}
+    assert all("\x1b" not in text and "\nnext" not in text for text in written.values())
+    assert r"a\|b \<b\> ~^ \\input{x}\\x1b\[2J\\nnext |" in written[".md"]
+    assert r"=1+1 [/x] \$\textbackslash{}foo\$ a|b <b> \textasciitilde{}\textasciicircum{}" in written[".tex"]
+    names = [line[0] for line in csv.reader(written[".csv"].splitlines())]
+    assert any(name.startswith("'=1+1") for name in names)
+    assert not any(name.startswith("=") for name in names)
+    terminal = Console(file=io.StringIO(), width=300)
+    terminal.print(terminal_table([result_row(make_result(name=HOSTILE))], HOSTILE))
+    assert terminal.file.getvalue().count("[/x]") == 2  # type: ignore[attr-defined]
+    assert "\x1b" not in terminal.file.getvalue()  # type: ignore[attr-defined]
