@@ -1,4 +1,4 @@
-"""What each recipe changes in verl's own config, key by key, against a stored copy: a slot that is not used changes none.
+"""What each recipe changes in verl's own config, key by key, against a stored copy: an unused slot changes nothing.
 
 After a change that is meant, store it anew and read the difference: python tests/recipes/test_composed.py
 """
