@@ -113,7 +113,8 @@ class VsiDataset(RLHFDataset):
         if image_patch_size != settings.frames.patch_size:
             raise ValueError(
                 f"the model's patches are {image_patch_size} pixels wide, vsi.frames.patch_size is "
-                f"{settings.frames.patch_size}; set vsi.frames.patch_size={image_patch_size}"
+                f"{settings.frames.patch_size}; take the model by its slot (model=...), or set "
+                f"++vsi.frames.patch_size={image_patch_size}"
             )
         return None, [_frames(settings, v) for v in _videos(messages)] or None, None
 

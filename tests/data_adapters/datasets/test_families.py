@@ -88,5 +88,5 @@ def test_lengths_by_arithmetic_are_those_of_the_processor(make: Make, processor:
 def test_frames_for_other_patches_are_refused(make: Make, processor: Any) -> None:
     dataset = make(FRAMES["an even number"])
     messages = VsiDataset.__getitem__(dataset, 0)["raw_prompt"]
-    with pytest.raises(ValueError, match=r"set vsi\.frames\.patch_size=32"):
+    with pytest.raises(ValueError, match=r"set \+\+vsi\.frames\.patch_size=32"):
         VsiDataset._process_multi_modal_info(messages, 32, dataset.config)
