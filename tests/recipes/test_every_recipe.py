@@ -145,7 +145,9 @@ def test_no_group_carries_a_name_of_verls() -> None:
     verls = {path.name for path in Path(verl.trainer.config.__path__[0]).iterdir() if path.is_dir()}
     ours = {path.name for path in WHERE[0].iterdir() if path.is_dir()}
     # verl's `model` lies under other packages in main_ppo; under the SFT trainer it does not, so the slot is model/sft
+    # verl's `model` lies under other packages in main_ppo; under the SFT trainer it does not, so the slot is model/sft
     assert ours & verls == {"model"}
+    assert ours - {"scripts", "__pycache__"} == {"recipe", "model", "mode", "backend", "hardware", "ablation", "passes"}
     assert ours - {"scripts", "__pycache__"} == {"recipe", "model", "mode", "backend", "hardware", "ablation", "passes"}
 
 
