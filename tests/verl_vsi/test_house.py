@@ -18,7 +18,13 @@ FLOORS = (
     ("rewards.answers", "rewards.formats", "rewards.metrics"),
     ("rewards",),
     ("data_adapters",),
-    ("data_adapters.frames", "data_adapters.leakage", "data_adapters.rows", "data_adapters.scene_files"),
+    (
+        "data_adapters.frames",
+        "data_adapters.leakage",
+        "data_adapters.positions",
+        "data_adapters.rows",
+        "data_adapters.scene_files",
+    ),
     ("data_adapters.importers", "data_adapters.questions", "data_adapters.scannet", "data_adapters.synthetic_rooms"),
     (
         "data_adapters.audit",
@@ -129,7 +135,7 @@ ALLOWED = {
 }
 """(module, what is assigned to) -> why that replaces no function of upstream's."""
 
-_CALLABLES = ("MethodType", "partial", "wraps", "wrap")
+_CALLABLES = ("MethodType", "partial", "wraps", "wrap", "staticmethod")
 
 
 def replacements(name: str) -> Iterator[str]:
@@ -182,4 +188,4 @@ def test_the_table_of_patches_lists_every_file_of_the_room() -> None:
     rows = {line.split("|")[1].strip() for line in (patches.__doc__ or "").splitlines() if line.startswith("| ")}
     files = {name.removeprefix("patches.") for name in modules() if name.startswith("patches.")}
     assert rows - {"patch"} == {file for file in files if not file.startswith("_")}
-    assert {*patches.RUN, *patches.CPU, *patches.CPU_VLLM} <= rows
+    assert {*patches.RUN, *patches.VLLM, *patches.CPU, *patches.CPU_VLLM} <= rows

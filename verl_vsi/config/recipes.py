@@ -19,7 +19,7 @@ from verl_vsi.config.access import engine_choices, flatten
 from verl_vsi.config.trainers import DPO, PPO, SFT, RecipeFileError, recipe_folders, recipe_trainer
 from verl_vsi.config.versions import require
 
-GROUPS = ("mode", "backend", "backend/sft", "passes", "hardware", "ablation")
+GROUPS = ("mode", "model", "model/sft", "backend", "backend/sft", "passes", "hardware", "ablation")
 """The slots of a recipe."""
 
 CONFIGS = {PPO: "ppo_trainer", SFT: "sft_trainer_engine", DPO: "sft_trainer_engine"}
@@ -101,13 +101,14 @@ def find_recipe(name: str, where: Sequence[Path]) -> Recipe:
 
 
 def options(group: str, where: Sequence[Path]) -> list[str]:
-    """Names of a group's options, such as the modes.
+    """Names of a group's options, such as the modes; what options share has a name that begins with `_`.
 
     Args:
         group: a folder's name, e.g. mode.
         where: folders of recipes.
     """
-    return sorted({path.stem for folder in where for path in (folder / group).glob("*.yaml")})
+    names = {path.stem for folder in where for path in (folder / group).glob("*.yaml")}
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 @dataclass(frozen=True)

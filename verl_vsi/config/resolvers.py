@@ -9,7 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from verl_vsi.config.trainers import DPO, PPO, SFT
 from verl_vsi.config.versions import vllm_version
+
+METHODS = {PPO: "vsgrpo", SFT: "sft", DPO: "dpo"}
+"""What a trainer's runs are called, as recipes are."""
 
 PACKAGE = Path(__file__).parents[1]
 VIDEO_FLAG_SINCE = (0, 28)
@@ -27,6 +31,7 @@ def register() -> None:
         "package": package,
         "if_shared_passes": if_shared_passes,
         "if_shared_rollouts": if_shared_rollouts,
+        "run_name": run_name,
         "add": lambda a, b: a + b,
         "min": min,
     }
@@ -53,6 +58,17 @@ def mm_device_do_normalize() -> bool | None:
 def package(path: str) -> str:
     """Absolute path of a folder that ships inside verl_vsi."""
     return str(PACKAGE / path)
+
+
+def run_name(trainer: str, model: str, mode: str) -> str:
+    """Name of a run whose recipe's own model was replaced.
+
+    Args:
+        trainer: verl module that runs it.
+        model: the option of the slot `model`.
+        mode: the paper's.
+    """
+    return f"{METHODS[trainer]}_{model}-{mode}"
 
 
 def if_shared_passes(then: Any, otherwise: Any, *, _root_: Any) -> Any:

@@ -23,6 +23,7 @@ COMMANDS = {PPO: f"python -m {PPO}", SFT: f"{_TORCHRUN} {SFT}", DPO: f"{_TORCHRU
 """How each trainer is started; under torchrun, a process for each GPU."""
 
 _GROUP = "recipe"
+_MODEL, _SFT_MODEL = "model=", "model/sft="
 PACKAGE = Path(__file__).parents[1]
 USER_VARIABLE = "VSI_RECIPES"
 """Environment variable: a folder of the user's with recipe/, mode/, ablation/ and the like."""
@@ -45,7 +46,7 @@ def is_our_recipe(name: str, arguments: Sequence[str]) -> bool:
 
 
 def refuse_wrong_trainer(folders: Sequence[Path]) -> None:
-    """Stop this process if it is a trainer that the recipe in its command does not belong to.
+    """Stop this process if it is a trainer that the recipe or the slot in its command does not belong to.
 
     Args:
         folders: where `recipe/` folders are.
@@ -53,7 +54,8 @@ def refuse_wrong_trainer(folders: Sequence[Path]) -> None:
     Raises:
         SystemExit: with the right command on stderr.
     """
-    problem = wrong_trainer(running_module(), sys.argv[1:], folders)
+    module, arguments = running_module(), sys.argv[1:]
+    problem = wrong_trainer(module, arguments, folders) or wrong_slot(module, arguments, folders)
     if problem is not None:
         print(explain([problem]), file=sys.stderr, flush=True)
         raise SystemExit(1)
@@ -93,6 +95,26 @@ def wrong_trainer(module: str, arguments: Sequence[str], folders: Sequence[Path]
     return Problem(
         f"recipe {names[0]} belongs to {wanted}, and this is {module}",
         f"{command} {shlex.join(arguments)}",
+    )
+
+
+def wrong_slot(module: str, arguments: Sequence[str], folders: Sequence[Path]) -> Problem | None:
+    """The right command for ``model=`` under the SFT trainer, where it is a group of verl's own.
+
+    Args:
+        module: that ``python -m`` runs.
+        arguments: of the command.
+        folders: where our groups are, the user's included.
+    """
+    given = next((a for a in arguments if a.lstrip("+").startswith(_MODEL)), "").lstrip("+")
+    option = given.removeprefix(_MODEL)
+    known = any((folder / "model" / f"{option}.yaml").is_file() for folder in folders)
+    if module not in (SFT, DPO) or not given or not known:
+        return None
+    right = [a.replace(_MODEL, _SFT_MODEL, 1) if a.lstrip("+") == given else a for a in arguments]
+    return Problem(
+        f"{given} would replace verl's own group `model` under {module}; there the slot is {_SFT_MODEL}",
+        f"{COMMANDS[module]} {shlex.join(right)}",
     )
 
 

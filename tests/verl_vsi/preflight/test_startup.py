@@ -16,7 +16,8 @@ from verl_vsi.data_adapters.rows import make_row, write_rows
 from verl_vsi.data_adapters.schema import Question
 from verl_vsi.preflight import settings as settings_checks
 from verl_vsi.preflight import statements
-from verl_vsi.preflight.inputs import check_model, check_root, check_rows
+from verl_vsi.preflight.inputs import check_root, check_rows
+from verl_vsi.preflight.model import check_model
 from verl_vsi.preflight.recipe_keys import added_by_hand, unknown_keys
 from verl_vsi.preflight.resume import changes
 from verl_vsi.preflight.rows import check_leakage, check_truths
