@@ -23,7 +23,9 @@ def show(record: dict[str, Any]) -> None:
     from rich.table import Table
 
     about = record["about"]
-    table = Table(title=f"times cheaper than verl: {about['device']}, {about['shape']} {about['dtype']}")
+    table = Table(
+        title=f"times cheaper than verl: {about['device']}, {about['model']} {about['shape']} {about['dtype']}"
+    )
     for column in ("pass", "answer", "n", "verl s", "shared", "FLOPs", "tower frozen", "memory", "tokens", "of floor"):
         table.add_column(column, justify="right")
     for stock in (row for row in record["rows"] if row["kind"] == "stock"):

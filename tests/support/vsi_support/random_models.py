@@ -57,14 +57,16 @@ def _qwen2_vl(sizes: Sizes) -> Any:
 
 
 def _qwen2_5_vl(sizes: Sizes) -> Any:
-    """Every second layer of the tower sees windows of two by two tokens, the others see everything."""
+    """Every eighth layer of the tower sees all of a frame, the others windows of four by four tokens, as published.
+
+    Its MLPs have three matrices, which weigh what the two of Qwen2-VL do.
+    """
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     vision = {
         **_vision(sizes),
-        "window_size": 56,
-        "fullatt_block_indexes": list(range(1, sizes.vision_layers, 2)),
-        "hidden_act": "silu",
+        "intermediate_size": sizes.vision_width * sizes.vision_ratio * 2 // 3,
+        "fullatt_block_indexes": list(range(7, sizes.vision_layers, 8)) or [sizes.vision_layers - 1],
     }
     return Qwen2_5_VLForConditionalGeneration(_config(Qwen2_5_VLConfig, sizes, text_config(sizes), vision))
 
