@@ -70,7 +70,8 @@ def main() -> None:
         record["rows"].append(row)
         write_result(path, record)
     show(record)
-    draw(record, path.with_suffix(".png"))
+    if len({row["n"] for row in record["rows"]}) > 1:  # the picture shows how costs grow with n
+        draw(record, path.with_suffix(".png"))
 
 
 def start_process_group(device: str) -> None:

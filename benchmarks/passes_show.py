@@ -53,7 +53,9 @@ def show(record: dict[str, Any]) -> None:
 def growth(record: dict[str, Any]) -> list[str]:
     """What an update costs at the most rollouts, in units of what it costs at the fewest."""
     numbers = sorted({row["n"] for row in record["rows"]})
-    lines = []
+    lines: list[str] = []
+    if len(numbers) == 1:
+        return lines
     for length in sorted({row["answer"] for row in record["rows"]}):
         if {row["n"] for row in record["rows"] if row["answer"] == length} != set(numbers):
             continue  # not all of them were asked for

@@ -1,10 +1,10 @@
-"""Linear attention (Gated DeltaNet) of a packed batch: a prompt's state is handed on to every one of its answers.
+r"""Linear attention (Gated DeltaNet) of a packed batch: a prompt's state is handed on to every one of its answers.
 
 Such a layer remembers by two things what came before a token: the last inputs of a short convolution, and a matrix that
-each token decays and corrects (Yang, Kautz and Hatamizadeh 2024, arXiv:2412.06464, equation 10). With keys $k_t$,
-values $v_t$, a decay $\\alpha_t$ and a step size $\\beta_t$,
+each token decays and corrects (Yang, Kautz and Hatamizadeh 2024, arXiv:2412.06464, section 3.1). With keys $k_t$,
+values $v_t$, a decay $\alpha_t$ and a step size $\beta_t$,
 
-$$S_t = S_{t-1} \\, \\alpha_t (I - \\beta_t k_t k_t^\\top) + \\beta_t v_t k_t^\\top.$$
+$$S_t = S_{t-1} \, \alpha_t (I - \beta_t k_t k_t^\top) + \beta_t v_t k_t^\top.$$
 
 So prompts run from nothing, and each answer from its prompt's memory. Backwards, the gradients of all answers meet in
 that memory and go on into the prompt. The layer's own kernel is called for both, with its initial state given and its
