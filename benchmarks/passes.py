@@ -1,6 +1,7 @@
 """How much training passes cost with and without sharing, from one run.
 
     python benchmarks/passes.py                                    # CPU, a small model of Qwen2-VL-2B's proportions
+    python benchmarks/passes.py --model qwen3_vl                   # of Qwen3-VL-2B's; qwen2_5_vl: Qwen2.5-VL-3B's
     python benchmarks/passes.py --device cuda --shape 2b           # a GPU, bfloat16, random weights; 7b too
     python benchmarks/passes.py --shape tiny --n 2 --answers 3     # that the script runs, in seconds
 
@@ -36,6 +37,7 @@ from verl_vsi import run_mark
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
 from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
+from vsi_support.random_models import FAMILIES
 
 RATE = "matrix_flops_per_second"
 PASSES = ("forward", "update")
@@ -49,14 +51,18 @@ def main() -> None:
     """Measure, print, record, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--shape", choices=tuple(SHAPES), default="small")
+    parser.add_argument("--model", choices=tuple(SHAPES), default="qwen2_vl")
+    parser.add_argument("--shape", default="small", help="; ".join(f"{m}: {', '.join(s)}" for m, s in SHAPES.items()))
     parser.add_argument("--n", type=int, nargs="+", default=[2, 7, 14, 28], help="rollouts of a question")
     parser.add_argument("--answers", type=int, nargs="+", default=[10, 100, 300], help="tokens of an answer")
     parser.add_argument("--repeats", type=int, default=3, help="runs of the shared passes; the median counts")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
+    if options.shape not in SHAPES[options.model]:
+        parser.error(f"--shape {options.shape}: {options.model} has {', '.join(SHAPES[options.model])}")
     start_process_group(options.device)
-    path = options.out / f"passes_{options.device}_{options.shape}.json"
+    model = "" if options.model == "qwen2_vl" else f"{options.model}_"
+    path = options.out / f"passes_{options.device}_{model}{options.shape}.json"
     now = about(options)
     record = resume(path, now, changing=(RATE,)) or {"about": now, "rows": []}
     record["rows"] = complete(record["rows"])
@@ -64,7 +70,8 @@ def main() -> None:
         record["rows"].append(row)
         write_result(path, record)
     show(record)
-    draw(record, path.with_suffix(".png"))
+    if len({row["n"] for row in record["rows"]}) > 1:  # the picture shows how costs grow with n
+        draw(record, path.with_suffix(".png"))
 
 
 def start_process_group(device: str) -> None:
@@ -89,6 +96,7 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "what": "one micro-batch of n rollouts on one video: seconds, peak bytes above the start, FLOPs, text tokens",
         "device": device,
+        "model": options.model,
         "shape": options.shape,
         "dtype": "float32" if options.device == "cpu" else "bfloat16",
         "video_tokens": VIDEO_TOKENS,
@@ -130,11 +138,14 @@ def measure_all(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Iter
         options: of the command line.
         rows: that are there already; their cases are left out.
     """
-    shape = SHAPES[options.shape]
-    engines = Engines(save_model(shape, torch.float32 if options.device == "cpu" else torch.bfloat16), options.device)
+    shape, family = SHAPES[options.model][options.shape], FAMILIES[options.model]
+    dtype = torch.float32 if options.device == "cpu" else torch.bfloat16
+    engines = Engines(save_model(options.model, shape, dtype), options.device)
     before = set(map(case_of, rows))
     for length, n, kind in track([case for case in cases(options) if case not in before], description="passes"):
-        batch = engine_batch([SampleQuestion([length] * n, text=TEXT, grids=(GRID,))], calculate_entropy=False)
+        question = SampleQuestion([length] * n, text=TEXT, grids=(GRID,))
+        batch = engine_batch([question], family=family, calculate_entropy=False)
+        prompt = int(batch["prompts"].offsets()[1])
         for name in PASSES:
             repeats = 1 if kind == "stock" else options.repeats
             warm = kind == "frozen" or options.device == "cuda"
@@ -143,7 +154,8 @@ def measure_all(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Iter
                 costs = measure(engines.get(kind), batch, name, repeats, options.device, warm=warm)
             except torch.OutOfMemoryError:
                 costs = {"seconds": math.inf, "peak_bytes": math.inf}  # stock's logits, for many long answers
-            yield {**case, **costs, "floor": floor(shape, kind, name, n, length), "tokens": tokens(kind, n, length)}
+            costs |= {"floor": floor(shape, kind, name, prompt, n, length), "tokens": tokens(kind, prompt, n, length)}
+            yield {**case, **costs}
 
 
 def measure(engine: Any, batch: Any, name: str, repeats: int, device: str, *, warm: bool) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,58 +14,46 @@ from passes_costs import Shape
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
-from vsi_support.random_qwen2_vl import EOS, IMAGE, VIDEO, VISION_END, VISION_START
-
-TOKENS = {
-    "bos_token_id": EOS,
-    "eos_token_id": EOS,
-    "pad_token_id": EOS,
-    "image_token_id": IMAGE,
-    "video_token_id": VIDEO,
-    "vision_start_token_id": VISION_START,
-    "vision_end_token_id": VISION_END,
-}
-"""Of the batches in `vsi_support.random_qwen2_vl`."""
+from vsi_support.random_models import FAMILIES
+from vsi_support.random_qwen2_vl import Sizes
 
 
-def save_model(shape: Shape, dtype: torch.dtype, folder: Path | None = None, tokens: dict[str, int] = TOKENS) -> Path:
+def save_model(
+    model: str,
+    shape: Shape,
+    dtype: torch.dtype,
+    folder: Path | None = None,
+    tokens: Mapping[str, int] | None = None,
+) -> Path:
     """A model with random weights.
 
     Args:
+        model: its `model_type`.
         shape: its sizes.
         dtype: of its weights.
         folder: where it goes; None: one that the system throws away.
-        tokens: ids of the special ones.
+        tokens: ids of the special ones; those of `vsi_support.engine_batches` by default.
     """
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
-
-    section = [shape.head // 8, shape.head * 3 // 16, shape.head * 3 // 16]
-    text = {
-        "vocab_size": shape.vocabulary,
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.intermediate,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.key_heads,
-        "max_position_embeddings": 32768,
-        "use_sliding_window": False,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": section},
-        **{name: tokens[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")},
-    }
-    vision = {
-        "depth": shape.vision_layers,
-        "embed_dim": shape.vision_width,
-        "hidden_size": shape.hidden,
-        "num_heads": shape.vision_heads,
-        "mlp_ratio": 4,
-    }
-    media: dict[str, Any] = {n: token for n, token in tokens.items() if n.startswith(("image", "video", "vision"))}
-    config = Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False, **media)
-    torch.manual_seed(0)
+    sizes = Sizes(
+        hidden=shape.hidden,
+        feed_forward=shape.intermediate,
+        layers=shape.layers,
+        heads=shape.heads,
+        groups=shape.key_heads,
+        vision_layers=shape.vision_layers,
+        vision_width=shape.vision_width,
+        vision_heads=shape.vision_heads,
+        vision_ratio=4,
+        vocabulary=shape.vocabulary,
+    )
     folder = folder or Path(tempfile.mkdtemp(prefix="verl-vsi-passes-"))
     torch.set_default_dtype(dtype)
-    Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
+    random_model = FAMILIES[model].random_model(sizes, sharp=False)
     torch.set_default_dtype(torch.float32)
+    for name, token in (tokens or {}).items():
+        config = random_model.config.text_config if name.startswith(("bos", "eos", "pad")) else random_model.config
+        setattr(config, name, token)
+    random_model.save_pretrained(folder)
     return folder
 
 

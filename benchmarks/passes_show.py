@@ -23,7 +23,9 @@ def show(record: dict[str, Any]) -> None:
     from rich.table import Table
 
     about = record["about"]
-    table = Table(title=f"times cheaper than verl: {about['device']}, {about['shape']} {about['dtype']}")
+    table = Table(
+        title=f"times cheaper than verl: {about['device']}, {about['model']} {about['shape']} {about['dtype']}"
+    )
     for column in ("pass", "answer", "n", "verl s", "shared", "FLOPs", "tower frozen", "memory", "tokens", "of floor"):
         table.add_column(column, justify="right")
     for stock in (row for row in record["rows"] if row["kind"] == "stock"):
@@ -51,7 +53,9 @@ def show(record: dict[str, Any]) -> None:
 def growth(record: dict[str, Any]) -> list[str]:
     """What an update costs at the most rollouts, in units of what it costs at the fewest."""
     numbers = sorted({row["n"] for row in record["rows"]})
-    lines = []
+    lines: list[str] = []
+    if len(numbers) == 1:
+        return lines
     for length in sorted({row["answer"] for row in record["rows"]}):
         if {row["n"] for row in record["rows"] if row["answer"] == length} != set(numbers):
             continue  # not all of them were asked for

@@ -13,7 +13,7 @@ from passes_costs import SHAPES
 from passes_setup import save_model
 from step import FRAMES, PIXELS, QUESTIONS, SIZE
 
-SHAPE = SHAPES["small"]
+SHAPE = SHAPES["qwen2_vl"]["small"]
 
 
 def build(folder: Path, steps: int) -> None:
@@ -48,7 +48,7 @@ def save_all(folder: Path) -> None:
         "vision_start_token_id": ids("<|vision_start|>"),
         "vision_end_token_id": ids("<|vision_end|>"),
     }
-    save_model(SHAPE, torch.float32, folder, tokens)
+    save_model("qwen2_vl", SHAPE, torch.float32, folder, tokens)
     processor.save_pretrained(folder)
 
 

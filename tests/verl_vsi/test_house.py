@@ -46,7 +46,7 @@ FLOORS = (
     ("cpu", "vllm_plugin", "checkpoint_callback"),
     ("sharing.eligibility", "sharing.packed_layout", "sharing.stored_video", "sharing.vision_features"),
     ("sharing.packing", "sharing.kernels", "sharing.vision", "sharing.log_probs"),
-    ("sharing.batching", "sharing.attention"),
+    ("sharing.batching", "sharing.attention", "sharing.linear_attention"),
     ("sharing.verl_batches", "sharing.model_hooks"),
     ("sharing.engine", "sharing.shadow", "sharing.group_trainer", "sharing.agent_loop", "sharing", "megatron"),
     ("config", "dpo"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 import torch.distributed as dist
 from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
 from vsi_support.engines import UPSTREAM, fsdp_engine
+from vsi_support.random_models import FAMILIES, Family
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
@@ -33,7 +35,8 @@ STEPS = (
 def _update(engine: Any, questions: list[SampleQuestion], **settings: Any) -> list[torch.Tensor]:
     engine.optimizer = torch.optim.SGD([p for p in engine.module.parameters() if p.requires_grad], lr=1.0)
     with engine.train_mode():
-        engine.train_batch(engine_batch(questions, **settings), ppo_loss())
+        family = FAMILIES[engine.module.config.model_type]
+        engine.train_batch(engine_batch(questions, family=family, **settings), ppo_loss())
     return [parameter.full_tensor().detach().clone() for parameter in engine.module.parameters()]
 
 
@@ -58,9 +61,12 @@ def _work(rank: int, folder: Path, name: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("name", ["uneven", "cached"])
-def test_two_ranks(model_folder: Path, name: str) -> None:
-    ranks = [subprocess.Popen([sys.executable, __file__, str(rank), str(model_folder), name]) for rank in range(2)]
+@pytest.mark.parametrize(
+    ("family", "name"), [("qwen2_vl", "uneven"), ("qwen2_vl", "cached"), ("qwen3_vl", "uneven"), ("qwen3_5", "uneven")]
+)
+def test_two_ranks(folder_of: Callable[[Family], Path], family: str, name: str) -> None:
+    folder = str(folder_of(FAMILIES[family]))
+    ranks = [subprocess.Popen([sys.executable, __file__, str(rank), folder, name]) for rank in range(2)]
     try:
         assert [rank.wait(timeout=270) for rank in ranks] == [0, 0]
     finally:
