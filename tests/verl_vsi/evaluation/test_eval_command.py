@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from verl_vsi.commands.evaluate import app
+from verl_vsi.config import provenance
 
 FRAMES = ["--nframes", "4", "--min-pixels", "3136", "--max-pixels", "3136"]
 
@@ -130,3 +131,20 @@ def test_failed_requests_end_with_status_1_and_no_result_unless_that_is_wanted(
     assert not (tmp_path / "normal.json").exists()
     assert evaluate(data_root, tmp_path, *words, "--incomplete").exit_code == 0
     assert json.loads((tmp_path / "normal.json").read_text())["rates"]["failed"] == pytest.approx(1 / 30)
+
+
+def test_a_checkpoint_of_ones_own_is_asked_as_it_was_trained_and_says_so(data_root: Path, tmp_path: Path) -> None:
+    """Its mode and frames, without an option; it can't be served here, since its weights are missing."""
+    mode = {"name": "think", "tag": "think", "train_prompt": "a", "eval_prompt": "b", "response_length": 300}
+    frames = {"sampler": "linspace", "nframes": 8, "min_pixels": 3136, "max_pixels": 3136}
+    record = {"recipe": "mine", "resolved": {"vsi": {"mode": mode, "frames": frames}}}
+    provenance.write(record, tmp_path / "run" / provenance.FOLDER / "1.json")
+    where = ["--rows", str(data_root / "rows.parquet"), "--root", str(data_root), "--out", str(tmp_path / "out")]
+    run = CliRunner(env={"COLUMNS": "300"})
+    result = run.invoke(app, [str(tmp_path / "run"), *where])
+    assert result.exit_code == 2
+    assert "asked with mode think, the run's own prompts, 8 frames (linspace-n8-3136-3136-pyav), as it was trained" in (
+        result.output
+    )
+    other = run.invoke(app, [str(tmp_path / "run"), *where, "--mode", "vanilla", "--nframes", "4"])
+    assert "other than in training: mode vanilla (trained with think), frames linspace-n4" in other.output

@@ -191,14 +191,12 @@ def _follow(result: Result, measure: str) -> bool:
     """Whether the stored means of a measure are those of the answers."""
     tasks, values = [a.task for a in result.answers], [getattr(a, measure) for a in result.answers]
     stored, own = result.scores[measure], summarise(tasks, values, result.labels.task_set, draws=1)
-    return stored.tasks.keys() == own.tasks.keys() and all(
-        math.isclose(one.mean, other.mean, abs_tol=1e-9) and one.n == other.n
-        for one, other in zip(
-            [stored.overall, *(stored.tasks[task] for task in own.tasks)],
-            [own.overall, *own.tasks.values()],
-            strict=True,
-        )
-    )
+    if stored.tasks.keys() != own.tasks.keys():
+        return False
+    pairs = [(stored.overall, own.overall), *((stored.tasks[task], own.tasks[task]) for task in own.tasks)]
+    if stored.micro and own.micro:
+        pairs.append((stored.micro, own.micro))
+    return all(math.isclose(one.mean, other.mean, abs_tol=1e-9) and one.n == other.n for one, other in pairs)
 
 
 def _usage(node: Mapping[str, Any]) -> Usage:

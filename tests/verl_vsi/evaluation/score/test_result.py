@@ -76,6 +76,7 @@ def test_a_spoilt_file_is_no_result(tmp_path: Path, spoil: Callable[[dict[str, A
         lambda record: record["scores"]["score"]["tasks"]["object_counting"].update(n=5000),
         lambda record: record["scores"]["score"]["tasks"].pop("object_counting"),
         lambda record: record["answers"][0].update(score=0.0),
+        lambda record: record["scores"]["score"]["micro"].update(mean=0.99),
         lambda record: record["scores"]["score"]["overall"].update(mean=float("nan")),
     ],
 )
