@@ -80,6 +80,7 @@ ANSWERED: dict[str, tuple[Behaviour, str, str]] = {
     "a pair of surrogates": (http(reply("4 \ud83d\ude00")), "ok", "4 😀"),
     "terminal escapes": (http(reply("4 \x1b[2J\x1b]0;x\x07")), "ok", "4 \x1b[2J\x1b]0;x\x07"),
     "zero bytes": (http(reply("4\x00\x00")), "ok", "4\x00\x00"),
+    "155 times hundred": (http(reply("hundred " * 155)), "ok", "hundred " * 155),
     "five million letters": (http(reply("4" + " a" * 2_500_000)), "ok", "4" + " a" * 2_500_000),
     "a number of 5,000 digits": (http(reply("4" * 5000)), "ok", "4" * 5000),
     "usage of NaN": (http(reply(usage={"prompt_tokens": float("nan"), "completion_tokens": float("inf")})), "ok", "4"),
@@ -157,7 +158,7 @@ STOPS: dict[str, tuple[Behaviour, str]] = {
 """Name -> what the endpoint does, and a word of the error that stops everything at once."""
 
 CORE = {
-    *("text in parts", "a lone surrogate", "usage of NaN", "a tool call", "a refusal"),
+    *("text in parts", "a lone surrogate", "usage of NaN", "a tool call", "a refusal", "155 times hundred"),
     *("a dict for text", "nothing, no token", "a byte a second", "a gzip bomb", "60 MB", "a chunk cut short"),
     *("brackets 100,000 deep", "400 with escapes", "307", "401 that echoes the key"),
 }
