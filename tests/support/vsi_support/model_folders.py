@@ -77,15 +77,16 @@ def write_model_folder(family: str, folder: Path, *, weights: bool = False) -> P
 
 
 def _processor(family: str) -> Any:
-    import transformers as tf
+    import transformers
 
+    tf: Any = transformers  # its lazy module hides classes from type checkers
     tokenizer, template = _tokenizer(), TEMPLATES[family]
     tokenizer.chat_template = template
     if family in ("qwen2_vl", "qwen2_5_vl"):
         image, video = (cls(size=dict(_BOUNDS)) for cls in (tf.Qwen2VLImageProcessor, tf.Qwen2VLVideoProcessor))
-        make: Any = tf.Qwen2VLProcessor if family == "qwen2_vl" else tf.Qwen2_5_VLProcessor
+        make = tf.Qwen2VLProcessor if family == "qwen2_vl" else tf.Qwen2_5_VLProcessor
     else:
-        patches = {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
+        patches: dict[str, Any] = {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
         image = tf.Qwen2VLImageProcessor(size=dict(_BOUNDS), **patches)
         # its bounds are of a whole video
         video = tf.Qwen3VLVideoProcessor(size={"shortest_edge": 2 * 32 * 32, "longest_edge": 2**34}, **patches)
