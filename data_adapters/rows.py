@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from verl_vsi.data_adapters.files import atomic_path, relative
 from verl_vsi.data_adapters.json_files import parse
+from verl_vsi.data_adapters.limits import check_name
 from verl_vsi.data_adapters.row_checks import check_question
-from verl_vsi.data_adapters.schema import Question, Rejected, Scene, check_name
+from verl_vsi.data_adapters.schema import Question, Rejected, Scene
 from verl_vsi.data_adapters.versions import installed_version
 
 FINGERPRINT = b"vsi.fingerprint"
