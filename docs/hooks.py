@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 FIGURE = re.compile(r"\{\{\s*(?P<file>[\w.]+):\s*(?P<path>[^|}]+?)\s*(?:\|\s*(?P<format>[^}\s]+)\s*)?\}\}")
 
+PASSES = re.compile(r"\{\{ passes(?: (?P<model>\w+))? \}\}")
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages and the recorded pictures."""
@@ -38,8 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put the figures in."""
-    if "{{ passes }}" in markdown:
-        markdown = markdown.replace("{{ passes }}", passes_table())
+    markdown = PASSES.sub(lambda match: passes_table(match["model"]), markdown)
     return FIGURE.sub(lambda match: figure(**match.groupdict()), markdown)
 
 
@@ -66,13 +67,15 @@ def figure(file: str, path: str, format: str | None) -> str:
     return str(value) if format is None else f"{value:{format}}"
 
 
-def passes_table(n: int = 14) -> str:
+def passes_table(model: str | None = None, n: int = 14) -> str:
     """Seconds of verl's and of shared passes, as `benchmarks/passes.py` recorded them.
 
     Args:
+        model: its `model_type`; None for Qwen2-VL.
         n: answers a question.
     """
-    rows = json.loads((RESULTS / "passes_cpu_small.json").read_text(encoding="utf-8"))["rows"]
+    file = RESULTS / f"passes_cpu_{f'{model}_' if model else ''}small.json"
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
     seconds = {(row["kind"], row["pass"], row["answer"]): row["seconds"] for row in rows if row["n"] == n}
     lines = ["| pass | answer, tokens | verl | shared | ratio |", "|---|---|---|---|---|"]
     for _, name, answer in sorted(key for key in seconds if key[0] == "stock"):
