@@ -12,6 +12,7 @@ from vsi_support.engines import UPSTREAM, answers
 
 from verl_vsi.sharing import engine as engine_module
 from verl_vsi.sharing.eligibility import VENDOR
+from verl_vsi.sharing.packed_layout import PackedLayout
 from verl_vsi.sharing.shadow import whole
 
 TOLERANCE = 1e-5
@@ -202,7 +203,7 @@ def _positions_run_on(packed: Any) -> Any:
 def _answers_see_each_other(packed: Any) -> Any:
     layout = packed.layout
     together = tuple((sum(lengths),) for lengths in layout.answer_lengths)
-    return dataclasses.replace(packed, layout=dataclasses.replace(layout, answer_lengths=together))
+    return dataclasses.replace(packed, layout=PackedLayout(layout.prompt_lengths, together, layout.device))
 
 
 @pytest.mark.parametrize("spoil", [_positions_run_on, _answers_see_each_other])
