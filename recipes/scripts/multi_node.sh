@@ -3,29 +3,57 @@
 #
 # On the first node:     bash multi_node.sh head
 # On every other node:   bash multi_node.sh worker <address of the first node>
-# Once, anywhere:        VSI_ROOT=/data/vsi bash multi_node.sh submit <address of the first node> vsgrpo_7b
+# Once, on the first:    VSI_ROOT=/data/vsi VSI_OUTPUTS=/data/outputs bash multi_node.sh submit <its address> vsgrpo_7b
 # Afterwards, on each:   ray stop
-set -euxo pipefail
+#
+# Checkpoints go to $VSI_OUTPUTS/<name of the experiment>; the same `submit` again resumes from the last one.
+set -euo pipefail
 
-case $1 in
+# Where a token lies, `ray start` asks for it, and clients send it only when told to (Ray 2.60).
+if [[ -e ${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token} || -n ${RAY_AUTH_TOKEN:-} ]]; then
+    export RAY_AUTH_MODE=${RAY_AUTH_MODE:-token}
+fi
+
+# absolute NAME: a relative folder would lie in Ray's temporary one, on another node, and be lost
+absolute() {
+    if [[ ${!1:-} != /* ]]; then
+        echo "$1='${!1:-}': set it to an absolute folder that every node sees, as in $1=/data/..." >&2
+        exit 2
+    fi
+}
+
+# port ADDRESS PORT: the address with this port, where it names none
+port() {
+    [[ $1 == *:* ]] && echo "$1" || echo "$1:$2"
+}
+
+case ${1:-} in
 head)
-    ray start --head --port=6379 --dashboard-host=0.0.0.0
+    set -x
+    ray start --head --port=6379 --dashboard-host=0.0.0.0 "${@:2}"
     ;;
 worker)
-    ray start --address="$2:6379"
+    set -x
+    ray start --address="$(port "$2" 6379)" "${@:3}"
     ;;
 submit)
-    : "${VSI_ROOT:?the folder that holds videos, rows and frames, seen by every node}"
+    absolute VSI_ROOT
+    absolute VSI_OUTPUTS
     address=$2 recipe=$3
     shift 3
     # Ray starts the job where GPUs may be absent: name the platform, so that the CPU is not taken for it.
-    ray job submit --address="http://$address:8265" \
-        --runtime-env-json="{\"env_vars\": {\"VSI_ROOT\": \"$VSI_ROOT\", \"VERL_PLATFORM\": \"${VERL_PLATFORM:-nvidia}\"}}" \
-        --working-dir="$PWD" \
-        -- python -m verl.trainer.main_ppo "+recipe=$recipe" hardware=2x8 "$@"
+    variables="\"VSI_ROOT\": \"$VSI_ROOT\", \"VERL_PLATFORM\": \"${VERL_PLATFORM:-nvidia}\""
+    if [[ -n ${VSI_RECIPES:-} ]]; then
+        absolute VSI_RECIPES
+        variables+=", \"VSI_RECIPES\": \"$VSI_RECIPES\""
+    fi
+    set -x
+    ray job submit --address="http://$(port "$address" 8265)" --runtime-env-json="{\"env_vars\": {$variables}}" \
+        -- python -m verl.trainer.main_ppo "+recipe=$recipe" "hardware=${HARDWARE:-2x8}" \
+        "trainer.default_local_dir=$VSI_OUTPUTS/\${trainer.experiment_name}" "$@"
     ;;
 *)
-    sed -n '2,8p' "$0"
+    sed -n '2,9p' "$0"
     exit 2
     ;;
 esac
