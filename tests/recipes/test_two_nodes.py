@@ -1,4 +1,4 @@
-"""Two nodes of Ray on this machine, 127.0.0.1 and 127.0.0.2, one rank and one vLLM replica on each, by multi_node.sh.
+"""Two nodes of Ray on this machine, one rank and one vLLM replica on each, by multi_node.sh.
 
 Three steps with a checkpoint in a folder that both see; then a node is killed, and the same command resumes. Some ten
 minutes: pytest -m slow tests/recipes/test_two_nodes.py
@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -101,12 +102,15 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     phases = data_phases(Demo(tmp_path, train_rooms=8, heldout_rooms=4))
     run_phases(phases, tmp_path, Console(quiet=True))
     folders = {"VSI_ROOT": str(tmp_path / "data"), "VSI_OUTPUTS": str(tmp_path / "outputs")}
-    cluster = Cluster(tmp_path, os.environ | folders | {"HARDWARE": "cpu", "VERL_PLATFORM": "cpu"})
-    cluster.start_head()
-    cluster.start_worker()
-    yield cluster
-    for name in list(cluster.nodes):
-        cluster.stop(name)
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as ray:
+        # In Ray's usual folder other runs of this machine would find the cluster, and join it.
+        variables = {"HARDWARE": "cpu", "VERL_PLATFORM": "cpu", "RAY_TMPDIR": ray}
+        cluster = Cluster(tmp_path, os.environ | folders | variables)
+        cluster.start_head()
+        cluster.start_worker()
+        yield cluster
+        for name in list(cluster.nodes):
+            cluster.stop(name)
 
 
 def test_three_steps_a_dead_node_and_a_resume(cluster: Cluster) -> None:

@@ -23,6 +23,7 @@ def examinations(decoder: str = "pyav") -> list[Examination]:
         installed.checkout,
         machine.platform,  # before verl is imported: it answers from the machine alone
         installed.packages,
+        machine.driver,
         installed.flash_attention,
         entry_points.entry_points,
         entry_points.policy,

@@ -9,8 +9,10 @@ from importlib.util import find_spec
 
 from verl_vsi.cpu.platform_choice import Surroundings, choose
 from verl_vsi.doctor.check import Check
+from verl_vsi.doctor.installed import INSTALL_VERL
 
 NAME = "verl_vsi"
+AGAIN = "pip install --no-deps --force-reinstall, with its clone, its git address or its wheel (README, 'Installing')"
 DOORS = {
     "verl.plugins": "verl_vsi.plugin",
     "vllm.platform_plugins": "verl_vsi.vllm_plugin:platform",
@@ -27,7 +29,7 @@ def entry_points() -> Iterator[Check]:
             yield Check(group, "ok", value)
         else:
             detail = f"leads to {', '.join(found)}" if found else "verl-vsi is not among its entry points"
-            yield Check(group, "fail", detail, "install verl-vsi again: pip install verl-vsi, or pip install -e .")
+            yield Check(group, "fail", detail, "install verl-vsi again: " + AGAIN)
 
 
 def policy(env: Mapping[str, str] = os.environ) -> Iterator[Check]:
@@ -52,7 +54,7 @@ def policy(env: Mapping[str, str] = os.environ) -> Iterator[Check]:
 def registrations() -> Iterator[Check]:
     """Open the door here, and see what it says."""
     if find_spec("verl") is None:
-        yield Check("registrations", "fail", "verl is not installed", "pip install 'verl-vsi[cpu]' or 'verl-vsi[gpu]'")
+        yield Check("registrations", "fail", "verl is not installed", INSTALL_VERL)
         return
     import verl  # opens the door, as in a run
 

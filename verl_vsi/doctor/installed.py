@@ -21,6 +21,12 @@ TESTED_PYTHON = (3, 11)
 LINKS = ("data_adapters", "recipes", "rewards")
 """Folders at the root of the repository that the package reaches by symbolic links."""
 
+INSTALL_VERL = "pip install 'verl[vllm]==0.9.1' on a GPU node, `pip install --no-deps verl==0.9.1` in verl's image"
+VERL_NEEDS, CORE = ("transformers", "tensordict", "ray", "TransferQueue"), "verl-core"
+"""verl 0.9.1's stable image has transformers 5.3.0 and TransferQueue 0.1.8, older than verl asks for."""
+GPU_STACK = ("torch>=2.11", "vllm>=0.24,<0.32", "megatron-bridge>=0.5,<0.7")
+"""torch and vLLM from those of verl's own sets on; vLLM up to the newest whose CPU build was run."""
+OPTIONAL = ("megatron-bridge",)
 TESTED_ON_CPU = {"transformers": "5.10.4", "ray": "2.60.0", "tensordict": "0.10.0"}
 """What the CPU set brings with it, and no requirement of ours pins."""
 
@@ -54,9 +60,8 @@ def packages() -> Iterator[Check]:
     chosen = "cpu" if choose(Surroundings.here()).cpu else "gpu"
     for requirement in _requirements(chosen):
         if requirement.name != "verl":
-            yield _against(requirement, chosen)
-    if chosen == "cpu":
-        yield from _tested_beside()
+            yield _against(requirement, f"the {chosen} set has")
+    yield from _tested_beside() if chosen == "cpu" else _gpu_stack()
 
 
 def flash_attention() -> Iterator[Check]:
@@ -79,7 +84,7 @@ def _verl() -> Check:
 
     found = _version("verl")
     if found is None:
-        return Check("verl", "fail", "not installed", "pip install 'verl-vsi[cpu]' or 'verl-vsi[gpu]'")
+        return Check("verl", "fail", "not installed", INSTALL_VERL)
     if not SpecifierSet(SUPPORTED_VERL).contains(found, prereleases=True):
         return Check("verl", "fail", f"{found}, outside {SUPPORTED_VERL}", "pip install 'verl==0.9.1'")
     if found != "0.9.1":
@@ -97,13 +102,37 @@ def _requirements(chosen: str) -> Iterator[Requirement]:
             yield requirement
 
 
-def _against(requirement: Requirement, chosen: str) -> Check:
-    found = _version(requirement.name)
-    remedy = f"pip install 'verl-vsi[{chosen}]'"
+def _gpu_stack() -> Iterator[Check]:
+    """What verl asks for, which its own container images do not always hold, and what we need of the rest."""
+    from packaging.requirements import Requirement
+
+    for requirement in _verl_needs():
+        yield _against(requirement, "verl asks for")
+    for line in GPU_STACK:
+        requirement = Requirement(line)
+        if _version(requirement.name) is not None or requirement.name not in OPTIONAL:
+            yield _against(requirement, "supported is")
+
+
+def _verl_needs() -> Iterator[Requirement]:
+    """Of `VERL_NEEDS`, what the metadata of the installed verl says."""
+    from packaging.requirements import Requirement
+
+    if _version("verl") is None:
+        return
+    requirements = [Requirement(line) for line in requires("verl") or []]
+    for name in VERL_NEEDS:
+        named = [r for r in requirements if r.name == name and (not r.marker or r.marker.evaluate({"extra": CORE}))]
+        yield from named[:1]
+
+
+def _against(requirement: Requirement, whose: str) -> Check:
+    found, wanted = _version(requirement.name), requirement.specifier
+    remedy = f"pip install '{requirement.name}{wanted}'"
     if found is None:
-        return Check(requirement.name, "fail", f"not installed ({requirement.specifier or 'any version'})", remedy)
-    if not requirement.specifier.contains(found, prereleases=True):
-        return Check(requirement.name, "warn", f"{found}; the {chosen} set has {requirement.specifier}", remedy)
+        return Check(requirement.name, "fail", f"not installed ({wanted or 'any version'})", remedy)
+    if not wanted.contains(found, prereleases=True):
+        return Check(requirement.name, "warn", f"{found}; {whose} {wanted}", remedy)
     return Check(requirement.name, "ok", found)
 
 
@@ -111,7 +140,7 @@ def _tested_beside() -> Iterator[Check]:
     for name, tested in TESTED_ON_CPU.items():
         found = _version(name)
         if found is None:
-            yield Check(name, "fail", "not installed", "pip install 'verl-vsi[cpu]'")
+            yield Check(name, "fail", "not installed", f"pip install {name}=={tested}")
         elif found != tested:
             yield Check(name, "warn", f"{found}; tested with {tested}", f"pip install {name}=={tested}, if a run fails")
         else:
