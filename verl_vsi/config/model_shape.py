@@ -45,6 +45,16 @@ class ModelShape:
     vocabulary: int
     kv_width: int
     """Key and value numbers of a token in one layer."""
+    feed_forward: int
+    tied: bool
+    """Whether the embedding serves as output layer."""
+    vision_layers: int
+    vision_width: int
+
+    def adapters(self, rank: int) -> int:
+        """Weights of LoRA adapters on every linear layer of the language model, which verl calls all-linear."""
+        attention = 4 * self.hidden + 2 * (self.hidden + self.kv_width // 2)
+        return self.layers * rank * (attention + 3 * (self.hidden + self.feed_forward))
 
     @property
     def parameters(self) -> int:
@@ -80,6 +90,10 @@ def from_config(config: Mapping[str, Any]) -> ModelShape:
         hidden=hidden,
         vocabulary=text["vocab_size"],
         kv_width=kv_width,
+        feed_forward=text["intermediate_size"],
+        tied=bool(config.get("tie_word_embeddings")),
+        vision_layers=config["vision_config"]["depth"],
+        vision_width=config["vision_config"]["embed_dim"],
     )
 
 

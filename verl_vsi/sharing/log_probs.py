@@ -61,15 +61,15 @@ class LogProbHead:
         return self._compute(output_layer, hidden, labels)
 
     def _compute(self, output_layer: OutputLayer, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        logits = output_layer(hidden).float()
-        if self.temperature != 1.0:
-            logits = logits / max(self.temperature, 1e-8)
-        logs = logits.log_softmax(-1)
+        logs = self._scaled(output_layer(hidden).float()).log_softmax(-1)
         outputs = {"log_probs": logs.gather(-1, labels[:, None]).squeeze(-1)}
         if self.entropy is not None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.entropy == "loss"):
                 outputs["entropy"] = -(logs.exp() * logs).sum(-1)
         return outputs
+
+    def _scaled(self, logits: Tensor) -> Tensor:
+        return logits if self.temperature == 1.0 else logits / max(self.temperature, 1e-8)
 
 
 OLD_IS_CURRENT = "vsi_old_is_current"
