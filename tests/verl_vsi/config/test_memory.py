@@ -14,6 +14,7 @@ os.environ["VERL_PLATFORM"] = "cpu"
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
 from vsi_support.engines import fsdp_engine, process_group
 from vsi_support.random_qwen2_vl import Sizes, random_model
@@ -115,7 +116,7 @@ class PeakMemory(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         outputs = func(*args, **(kwargs or {}))
-        for tensor in torch.utils._pytree.tree_leaves(outputs):
+        for tensor in tree_leaves(outputs):
             if isinstance(tensor, torch.Tensor):
                 self._add(tensor.untyped_storage())
         self.peak = max(self.peak, self.live)
