@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 SCRIPT = Path(str(files("verl_vsi.recipes"))) / "scripts" / "multi_node.sh"
 NODE = ("--num-cpus=16", "--num-gpus=1", "--object-store-memory=200000000", "--block")
+TOKEN = {"RAY_AUTH_MODE": "token"} if (Path.home() / ".ray" / "auth_token").exists() else {}
 TRAIN = (
     "vsi.hardware.nnodes=2",
     "vsi.hardware.ray_cpus=null",
@@ -66,11 +67,16 @@ class Cluster:
     def start_head(self) -> None:
         ports = (f"--port={self.port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard}")
         self.start("head", "head", "--node-ip-address=127.0.0.1", *ports)
-        wait(lambda: answers(self.dashboard), 120, "Ray's dashboard")
+        wait(lambda: answers(self.dashboard) and self.takes_jobs(), 240, "Ray's dashboard")
 
     def start_worker(self) -> None:
         self.start("worker", "worker", f"127.0.0.1:{self.port}", "--node-ip-address=127.0.0.2")
         wait(lambda: "Ray runtime started" in (self.folder / "worker.log").read_text(), 120, "the second node")
+
+    def takes_jobs(self) -> bool:
+        """A head that has just started answers 500: "No available agent to submit job"."""
+        command = ["ray", "job", "submit", f"--address=http://127.0.0.1:{self.dashboard}", "--no-wait", "--", "true"]
+        return subprocess.run(command, env=self.environment | TOKEN, capture_output=True, check=False).returncode == 0
 
     def submit(self, *overrides: str) -> subprocess.Popen[bytes]:
         log = (self.folder / "job.log").open("ab")
