@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 
 # The CPU build of torch: from where pip already finds it, else from PyTorch's own CPU index.
 CPU_TORCH := torch==2.13.0+cpu
+# PyPI's torchvision is a CUDA build, which loads beside torch+cpu only after verl (our plug-in helps it).
+CPU_VISION := torchvision==0.28.0+cpu
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .PHONY: help install demo test check lint clean
@@ -17,6 +19,9 @@ install: $(VENV)/installed  ## Make .venv with the CPU set and the developers' t
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q "$(CPU_TORCH)" || $(BIN)/pip install -q --index-url $(CPU_INDEX) "$(CPU_TORCH)"
+	$(BIN)/pip install -q --no-deps "$(CPU_VISION)" \
+		|| $(BIN)/pip install -q --no-deps --retries 1 --timeout 15 --index-url $(CPU_INDEX) "$(CPU_VISION)" \
+		|| echo "no index has $(CPU_VISION): import verl before transformers"
 	$(BIN)/pip install -q -e ".[cpu,dev]"
 	touch $@
 

@@ -1,6 +1,6 @@
 """Count what a run really does, in every process of it: for measurements, with shared passes and with verl's own alike.
 
-Every process that imports verl loads this by verl's own door, `VERL_USE_EXTERNAL_MODULES=counts_plugin` (with this
+Every process that imports verl loads this through verl's own `VERL_USE_EXTERNAL_MODULES=counts_plugin` (with this
 folder on PYTHONPATH), and appends one JSON line an event to a file of its own in the folder that `VSI_COUNTS` names;
 `rollout_counts.py` adds them up. Nothing else about the run changes.
 """
@@ -94,9 +94,9 @@ def _count_bytes(zmq_utils: Any) -> None:
         return frames
 
     def deserialize(cls: Any, frames: Any) -> Any:
-        found = receive(cls, frames)
-        note("queue", kind=found.request_type.value, bytes=size(frames), sent=0)
-        return found
+        received = receive(cls, frames)
+        note("queue", kind=received.request_type.value, bytes=size(frames), sent=0)
+        return received
 
     message.serialize = serialize
     message.deserialize = classmethod(deserialize)
@@ -109,9 +109,9 @@ def _count_caches(loggers: Any) -> None:
     @wraps(upstream)
     def record(self: Any, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, **rest: Any) -> None:
         prefixes = getattr(scheduler_stats, "prefix_cache_stats", None)
-        for what, found in (("prefix_cache", prefixes), ("video_cache", mm_cache_stats)):
-            if found is not None and found.requests:
-                note(what, requests=found.requests, queries=found.queries, hits=found.hits)
+        for what, stats in (("prefix_cache", prefixes), ("video_cache", mm_cache_stats)):
+            if stats is not None and stats.requests:
+                note(what, requests=stats.requests, queries=stats.queries, hits=stats.hits)
         upstream(self, scheduler_stats, iteration_stats, mm_cache_stats=mm_cache_stats, **rest)
 
     loggers.StatLoggerManager.record = record

@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 
 import av
-import frames_common as common
 import torch
+import video_samples as samples
+from benchmark_results import report
 
 from verl_vsi.data_adapters.frames import FrameSpec, FrameStore
 from verl_vsi.data_adapters.frames.build import build
@@ -38,10 +39,18 @@ def decode_only(videos: list[Path]) -> float:
 
 
 def timed_build(root: Path, store: str, videos: list[Path], workers: int, clock: Callable[[], float]) -> float:
-    """Seconds of a build by `clock`, start of its processes included."""
-    opened = partial(FrameStore, root / store, FrameSpec.from_config(common.FRAMES), data_root=root)
+    """Seconds of a build, start of its processes included.
+
+    Args:
+        root: the data root.
+        store: name of the folder to build into.
+        videos: to decode.
+        workers: processes.
+        clock: by which it is timed.
+    """
+    open_store = partial(FrameStore, root / store, FrameSpec.from_config(samples.FRAMES), data_root=root)
     start = clock()
-    report = build(opened, videos, workers)
+    report = build(open_store, videos, workers)
     assert report.count("built") == len(videos), report.failures[:3]
     return clock() - start
 
@@ -55,25 +64,26 @@ def main() -> None:
     workers = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        names = common.write_clips(root / "clips", distinct=10, frames=args.frames, names=args.videos)
+        names = samples.write_clips(root / "clips", distinct=10, frames=args.frames, names=args.videos)
         videos = [root / name for name in names]
         timed_build(root, "warm", videos[:1], 1, time.process_time)  # imports
         decoder = decode_only(videos)
-        one = timed_build(root, "one", videos, 1, time.process_time)
-        several = timed_build(root, "several", videos, workers, time.perf_counter)
-    common.save(
+        alone = timed_build(root, "one", videos, 1, time.process_time)
+        together = timed_build(root, "several", videos, workers, time.perf_counter)
+    report(
         "frames_build",
         {
             "what": "frames of many videos",
             "videos": args.videos,
             "clip": f"{args.frames} frames of 640x480, H.264; 16 are taken, at most 128*28*28 pixels",
             "decoder_only_cpu_seconds": round(decoder, 1),
-            "build_one_process_cpu_seconds": round(one, 1),
-            "decoder_share": round(decoder / one, 2),
+            "build_one_process_cpu_seconds": round(alone, 1),
+            "decoder_share": round(decoder / alone, 2),
             "processes": workers,
-            "build_seconds": round(several, 1),
-            "videos_per_second": round(args.videos / several, 1),
+            "build_seconds": round(together, 1),
+            "videos_per_second": round(args.videos / together, 1),
         },
+        samples.PACKAGES,
     )
 
 

@@ -14,22 +14,33 @@ import time
 from pathlib import Path
 from typing import Any
 
-import frames_common as common
 import pyarrow as pa
 import pyarrow.parquet as pq
+import video_samples as samples
+from benchmark_results import report
 
 
 def timed(dataset_class: Any, file: Path, config: Any, processor: Any) -> tuple[float, int]:
-    """Seconds in the filter, and rows that it kept."""
+    """Run the filter.
+
+    Args:
+        dataset_class: verl's or ours.
+        file: of rows.
+        config: the trainer's ``data``.
+        processor: Qwen2-VL's.
+
+    Returns:
+        seconds in the filter, and the number of rows that it kept.
+    """
     upstream, seconds = dataset_class.maybe_filter_out_long_prompts, []
 
-    def measured(self: Any, dataframe: Any = None) -> Any:
+    def timed_filter(self: Any, dataframe: Any = None) -> Any:
         start = time.perf_counter()
-        kept = upstream(self, dataframe)
+        rows = upstream(self, dataframe)
         seconds.append(time.perf_counter() - start)
-        return kept
+        return rows
 
-    dataset_class.maybe_filter_out_long_prompts = measured
+    dataset_class.maybe_filter_out_long_prompts = timed_filter
     try:
         data = dataset_class([str(file)], processor.tokenizer, config, processor)
     finally:
@@ -49,24 +60,24 @@ def main() -> None:
 
     from verl_vsi.data_adapters.datasets.rl import VsiDataset
 
-    common.read_by_pyav()
-    processor = common.make_processor()
+    samples.read_by_pyav()
+    processor = samples.make_processor()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        videos = common.write_clips(root / "clips", distinct=8, frames=args.frames, names=args.videos)
+        videos = samples.write_clips(root / "clips", distinct=8, frames=args.frames, names=args.videos)
         # null: in this process; stock's worker would add its start to a small sample
-        config = common.make_config(root, filter_overlong_prompts_workers=None).data
-        rows = common.make_rows(videos[i % len(videos)] for i in range(args.rows))
+        config = samples.make_config(root, filter_overlong_prompts_workers=None).data
+        rows = samples.make_rows(videos[i % len(videos)] for i in range(args.rows))
         pq.write_table(pa.Table.from_pylist(rows), root / "ours.parquet")
-        sample = [common.stock_element(root, videos[i]) for i in range(args.sample)]
-        pq.write_table(pa.Table.from_pylist(common.make_rows(sample, f"\n{common.PROMPT}")), root / "stock.parquet")
+        sample = [samples.stock_element(root, videos[i]) for i in range(args.sample)]
+        pq.write_table(pa.Table.from_pylist(samples.make_rows(sample, f"\n{samples.PROMPT}")), root / "stock.parquet")
 
-        stock, stock_kept = timed(RLHFDataset, root / "stock.parquet", config, processor)
-        ours, ours_kept = timed(VsiDataset, root / "ours.parquet", config, processor)
-    if (stock_kept, ours_kept) != (args.sample, args.rows):  # stock verl prints an error and drops the row
-        raise SystemExit(f"rows were dropped: stock kept {stock_kept} of {args.sample}, ours {ours_kept}")
+        stock, stock_rows = timed(RLHFDataset, root / "stock.parquet", config, processor)
+        ours, our_rows = timed(VsiDataset, root / "ours.parquet", config, processor)
+    if (stock_rows, our_rows) != (args.sample, args.rows):  # stock verl prints an error and drops the row
+        raise SystemExit(f"rows were dropped: stock kept {stock_rows} of {args.sample}, ours {our_rows}")
     extrapolated = stock / args.sample * args.rows
-    common.save(
+    report(
         "frames_filter",
         {
             "what": "prompt-length filter, seconds",
@@ -79,6 +90,7 @@ def main() -> None:
             "ours_seconds": round(ours, 1),
             "ratio": round(extrapolated / ours),
         },
+        samples.PACKAGES,
     )
 
 

@@ -15,11 +15,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-import frames_common as common
+import video_samples as samples
+from benchmark_results import report
 
 
 def seconds(dataset_class: Any, messages: list[dict[str, Any]], config: Any, rollouts: int) -> float:
-    """One prompt: all its rollouts at once, as coroutines of one agent loop worker."""
+    """One prompt: all its rollouts at once, as coroutines of one agent loop worker.
+
+    Args:
+        dataset_class: verl's or ours.
+        messages: of the prompt.
+        config: the trainer's ``data``.
+        rollouts: how many.
+    """
 
     async def prompt() -> None:
         ask = dataset_class.process_multi_modal_info
@@ -40,18 +48,18 @@ def main() -> None:
 
     from verl_vsi.data_adapters.datasets.rl import VsiDataset
 
-    common.read_by_pyav()
+    samples.read_by_pyav()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        (video,) = common.write_clips(root / "clips", distinct=1, frames=args.frames, names=1)
-        config = common.make_config(root).data
-        theirs = [{"role": "user", "content": [{"type": "video", **common.stock_element(root, video)}]}]
-        ours = [{"role": "user", "content": [{"type": "video", "video": video}]}]
-        seconds(RLHFDataset, theirs, config, 1)  # imports
-        stock = min(seconds(RLHFDataset, theirs, config, args.rollouts) for _ in range(2))
-        cold = seconds(VsiDataset, ours, config, args.rollouts)
-        warm = min(seconds(VsiDataset, ours, config, args.rollouts) for _ in range(5))
-    common.save(
+        (video,) = samples.write_clips(root / "clips", distinct=1, frames=args.frames, names=1)
+        config = samples.make_config(root).data
+        stock_messages = [{"role": "user", "content": [{"type": "video", **samples.stock_element(root, video)}]}]
+        our_messages = [{"role": "user", "content": [{"type": "video", "video": video}]}]
+        seconds(RLHFDataset, stock_messages, config, 1)  # imports
+        stock = min(seconds(RLHFDataset, stock_messages, config, args.rollouts) for _ in range(2))
+        cold = seconds(VsiDataset, our_messages, config, args.rollouts)
+        warm = min(seconds(VsiDataset, our_messages, config, args.rollouts) for _ in range(5))
+    report(
         "frames_rollouts",
         {
             "what": "frames for one prompt, seconds",
@@ -63,6 +71,7 @@ def main() -> None:
             "ratio_cold": round(stock / cold, 1),
             "ratio_warm": round(stock / warm),
         },
+        samples.PACKAGES,
     )
 
 

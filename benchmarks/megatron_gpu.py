@@ -16,35 +16,26 @@ NOT YET RUN: it was written where no GPU could be had. A short run of verl itsel
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-import torch.distributed as dist
 import typer
+from benchmark_results import RESULTS, versions, write_result
+from megatron_setup import SIZES, bridged, from_core, keep_frequencies, start_megatron
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from verl_vsi.data_adapters.files import write_text
-
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
 from vsi_support.padded_batches import PaddedBatch, padded_batch
-from vsi_support.random_qwen2_vl import VIDEO, Sizes, random_model
+from vsi_support.random_qwen2_vl import VIDEO, random_model
 
-# config.json of Qwen/Qwen2-VL-2B-Instruct and -7B-Instruct; the tower is the same (arXiv:2409.12191, table 1)
-TOWER = {"vision_layers": 32, "vision_width": 1280, "vision_heads": 16, "vision_ratio": 4}
-SIZES = {
-    "2b": Sizes(1536, 8960, 28, 12, 2, tied=True, vocabulary=151936, **TOWER),
-    "7b": Sizes(3584, 18944, 28, 28, 4, tied=False, vocabulary=152064, **TOWER),
-}
 # 16 frames of 640x480 within 128*28*28 pixels: 8 frame pairs of 18 x 26 patches; then shorter ones and another format
 VIDEOS = [(8, 18, 26), (4, 18, 26), (8, 26, 14), (2, 20, 20)]
 NEAR = 3.0
@@ -57,7 +48,7 @@ def main(
     size: Annotated[str, typer.Option(help="2b or 7b")] = "2b",
     bridge: Annotated[bool, typer.Option(help="import and export the weights through Megatron-Bridge")] = False,
     steps: Annotated[int, typer.Option(help="timed forward and backward passes")] = 5,
-    out: Annotated[Path, typer.Option(help="where the result goes")] = Path("benchmarks/results/megatron_gpu.json"),
+    out: Annotated[Path, typer.Option(help="where the result goes")] = RESULTS / "megatron_gpu.json",
 ) -> None:
     """Compare Qwen2-VL on Megatron with transformers on one GPU."""
     if not torch.cuda.is_available():
@@ -81,7 +72,7 @@ def main(
     }
     report = {
         "device": torch.cuda.get_device_name(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "megatron-core", "transformer-engine")},
+        "versions": versions(("torch", "transformers", "megatron-core", "transformer-engine")),
         "shape": asdict(shape),
         "rows": [int(row.sum()) for row in batch.mask],
         "transformers bf16 from float32": floor,
@@ -89,70 +80,18 @@ def main(
         "bridge round trip is bit-exact": round_trip,
         "passed": all(result["mean"] < NEAR * floor["mean"] for result in results.values()) and round_trip is not False,
     }
-    write_text(out, json.dumps(report, indent=2) + "\n")
+    write_result(out, report)
     console.print_json(data=report)
     raise typer.Exit(0 if report["passed"] else 1)
 
 
-def start_megatron() -> None:
-    """One process, one GPU."""
-    from megatron.core import parallel_state
-    from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
-
-    torch.cuda.set_device(0)
-    dist.init_process_group("nccl", init_method="tcp://127.0.0.1:0", rank=0, world_size=1)
-    parallel_state.initialize_model_parallel()
-    model_parallel_cuda_manual_seed(0)
-
-
-def keep_frequencies(hf: Any) -> None:
-    """Rotary frequencies in float32 again, as from_pretrained(dtype=bfloat16) leaves them."""
-    from transformers.models.qwen2_vl.modeling_qwen2_vl import VisionRotaryEmbedding
-
-    tower = hf.model.visual
-    tower.rotary_pos_emb = VisionRotaryEmbedding(tower.rotary_pos_emb.dim).cuda()
-    text = hf.model.language_model
-    text.rotary_emb = type(text.rotary_emb)(text.config).cuda()
-
-
-def from_core(folder: str) -> Any:
-    """Megatron's model with TransformerEngine's layers, without Megatron-Bridge."""
-    from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_with_transformer_engine_spec
-    from safetensors.torch import load_file
-    from transformers import AutoConfig
-    from vsi_support.megatron_core_model import core_model, load
-
-    config = AutoConfig.from_pretrained(folder)
-    model = core_model(config, get_gpt_layer_with_transformer_engine_spec(), bf16=True, params_dtype=torch.bfloat16)
-    weights = {key: value for file in Path(folder).glob("*.safetensors") for key, value in load_file(file).items()}
-    load(model, weights, config)
-    return model.cuda().bfloat16()
-
-
-def bridged(folder: str) -> tuple[Any, bool]:
-    """Megatron's model as verl makes it, and whether its weights come out as they went in."""
-    from safetensors.torch import load_file
-
-    from verl_vsi.megatron import register
-
-    register()
-    from megatron.bridge import AutoBridge
-    from megatron.core.transformer.enums import AttnBackend
-
-    bridge = AutoBridge.from_hf_pretrained(folder)
-    provider = bridge.to_megatron_provider(load_weights=False)
-    overrides = {"variable_seq_lengths": True, "attention_backend": AttnBackend.flash}
-    provider.apply_overrides_and_finalize(dtype=torch.bfloat16, overrides=overrides)
-    (model,) = provider.provide_distributed_model(wrap_with_ddp=False, ddp_config=None, fp16=False, bf16=True)
-    bridge.load_hf_weights([model], folder)
-    exported = dict(bridge.export_hf_weights([model], cpu=True))
-    weights = {key: value for file in Path(folder).glob("*.safetensors") for key, value in load_file(file).items()}
-    same = all(torch.equal(exported[name], value.bfloat16()) for name, value in weights.items())
-    return model, same and exported.keys() == weights.keys()
-
-
 def log_probabilities(hf: Any, batch: PaddedBatch) -> Tensor:
-    """transformers' log-probability of each next token, (B, S - 1), a row at a time."""
+    """transformers' log-probability of each next token, (B, S - 1), a row at a time.
+
+    Args:
+        hf: the model.
+        batch: of B rows, S tokens.
+    """
     rows = []
     with torch.no_grad():
         logits = hf(
@@ -167,18 +106,37 @@ def log_probabilities(hf: Any, batch: PaddedBatch) -> Tensor:
 
 
 def next_token(logits: Tensor, ids: Tensor) -> Tensor:
-    """(S, vocabulary), (S,) -> (S - 1,)."""
+    """Log-probability of each next token, (S - 1,).
+
+    Args:
+        logits: (S, vocabulary).
+        ids: (S,).
+    """
     return logits[:-1].float().log_softmax(-1).gather(-1, ids[1:, None]).squeeze(-1).cpu()
 
 
 def distance(ours: Tensor, exact: Tensor, batch: PaddedBatch) -> dict[str, float]:
-    """Mean and largest difference of log-probabilities, over next tokens that are no padding."""
+    """Mean and largest difference of log-probabilities, over next tokens that are no padding.
+
+    Args:
+        ours: (B, S - 1).
+        exact: (B, S - 1).
+        batch: of B rows, S tokens.
+    """
     apart = (ours - exact).abs()[batch.mask[:, 1:]]
     return {"mean": float(apart.mean()), "largest": float(apart.max())}
 
 
 def compare(model: Any, batch: PaddedBatch, exact: Tensor, packed: bool, steps: int) -> dict[str, float]:
-    """Distance, time and memory of Megatron's model on padded or packed rows."""
+    """Distance, time and memory of Megatron's model.
+
+    Args:
+        model: Megatron's.
+        batch: rows of unequal length.
+        exact: (B, S - 1), transformers' log-probabilities in float32.
+        packed: rows packed, not padded.
+        steps: timed forward and backward passes.
+    """
     params = packed_params(batch) if packed else None
     inputs = {name: value.cuda() for name, value in batch.vision.items()}
 
@@ -194,10 +152,10 @@ def compare(model: Any, batch: PaddedBatch, exact: Tensor, packed: bool, steps: 
     seconds = []
     for _ in track(range(steps + 1), "packed" if packed else "padded", console=console):
         torch.cuda.synchronize()
-        began = time.perf_counter()
+        start = time.perf_counter()
         logits().float().mean().backward()
         torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
         model.zero_grad(set_to_none=True)
     return distance(ours, exact, batch) | {
         "seconds, forward and backward": sorted(seconds[1:])[steps // 2],
@@ -224,7 +182,13 @@ def packed_params(batch: PaddedBatch) -> Any:
 
 
 def rows_of(logits: Tensor, batch: PaddedBatch, packed: bool) -> list[Tensor]:
-    """Each row's logits without padding."""
+    """Each row's logits without padding, (S of the row, vocabulary).
+
+    Args:
+        logits: (B, S, vocabulary), or (1, tokens of all rows, vocabulary) where packed.
+        batch: of B rows, S tokens.
+        packed: rows packed, not padded.
+    """
     if packed:
         return list(logits[0].split(batch.mask.sum(1).tolist()))
     return [row[keep.cuda()] for row, keep in zip(logits, batch.mask, strict=True)]

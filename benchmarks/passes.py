@@ -1,6 +1,7 @@
 """How much training passes cost with and without sharing, from one run.
 
     python benchmarks/passes.py                                    # CPU, a small model of Qwen2-VL-2B's proportions
+    python benchmarks/passes.py --model qwen3_vl                   # of Qwen3-VL-2B's; qwen2_5_vl: Qwen2.5-VL-3B's
     python benchmarks/passes.py --device cuda --shape 2b           # a GPU, bfloat16, random weights; 7b too
     python benchmarks/passes.py --shape tiny --n 2 --answers 3     # that the script runs, in seconds
 
@@ -14,80 +15,74 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import json
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from benchmark_results import RESULTS, resume, versions, write_result
+from passes_costs import GRID, KINDS, SHAPES, TEXT, VIDEO_TOKENS, floor, tokens
+from passes_setup import Engines, save_model
+from passes_show import draw, show
+from rich.progress import track
 
-RESULTS = Path(__file__).parent / "results"
-GRID = (8, 16, 32)
-"""Patches of the video: 8 times 2 frames of 224x448 pixels, 1,024 tokens."""
-TEXT = 200
-KINDS = ("stock", "shared", "frozen")
+from verl_vsi import run_mark
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
+
+from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
+from vsi_support.random_models import FAMILIES
+
 RATE = "matrix_flops_per_second"
 PASSES = ("forward", "update")
 """`forward`: old and reference log-probabilities. `update`: forward and backward."""
+
+Case = tuple[int, int, str]
+"""Answer length, number of rollouts, engine."""
 
 
 def main() -> None:
     """Measure, print, record, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--shape", choices=("tiny", "small", "2b", "7b"), default="small")
+    parser.add_argument("--model", choices=tuple(SHAPES), default="qwen2_vl")
+    parser.add_argument("--shape", default="small", help="; ".join(f"{m}: {', '.join(s)}" for m, s in SHAPES.items()))
     parser.add_argument("--n", type=int, nargs="+", default=[2, 7, 14, 28], help="rollouts of a question")
     parser.add_argument("--answers", type=int, nargs="+", default=[10, 100, 300], help="tokens of an answer")
     parser.add_argument("--repeats", type=int, default=3, help="runs of the shared passes; the median counts")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
-    start(options.device)
-    from passes_show import draw, show  # pyright: ignore[reportMissingImports]
-
-    options.out.mkdir(exist_ok=True)
-    path = options.out / f"passes_{options.device}_{options.shape}.json"
-    record = resume(path, about(options))
+    if options.shape not in SHAPES[options.model]:
+        parser.error(f"--shape {options.shape}: {options.model} has {', '.join(SHAPES[options.model])}")
+    start_process_group(options.device)
+    model = "" if options.model == "qwen2_vl" else f"{options.model}_"
+    path = options.out / f"passes_{options.device}_{model}{options.shape}.json"
+    now = about(options)
+    record = resume(path, now, changing=(RATE,)) or {"about": now, "rows": []}
+    record["rows"] = complete(record["rows"])
     for row in measure_all(options, record["rows"]):
         record["rows"].append(row)
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        write_result(path, record)
     show(record)
-    draw(record, path.with_suffix(".png"))
+    if len({row["n"] for row in record["rows"]}) > 1:  # the picture shows how costs grow with n
+        draw(record, path.with_suffix(".png"))
 
 
-def resume(path: Path, now: dict[str, Any]) -> dict[str, Any]:
-    """What an interrupted run of today, on the same machine and versions, has measured already."""
-    if path.exists():
-        before = json.loads(path.read_text())
-        if {**before["about"], RATE: 0} == {**now, RATE: 0}:
-            return {**before, "rows": complete(before["rows"])}
-    return {"about": now, "rows": []}
-
-
-def complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the cases of which all passes are there."""
-    done = {case_of(row) for row in rows if row["pass"] == PASSES[-1]}
-    return [row for row in rows if case_of(row) in done]
-
-
-def case_of(row: dict[str, Any]) -> tuple[int, int, str]:
-    """Answer length, number of rollouts, engine."""
-    return row["answer"], row["n"], row["kind"]
-
-
-def start(device: str) -> None:
+def start_process_group(device: str) -> None:
     """A process group of one; one thread on a CPU."""
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("there is no GPU here (torch.cuda.is_available() is False), and nothing was measured")
     if device == "cpu":
         os.environ["VERL_PLATFORM"] = "cpu"
         torch.set_num_threads(1)
-    import verl  # noqa: F401 - opens our plug-in
+    run_mark.mark("benchmarks")
+    import verl  # noqa: F401  (loads our plug-in, which registers our engine in a run of ours)
 
     backend = "cpu:gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, init_method="tcp://127.0.0.1:29533", rank=0, world_size=1)
@@ -101,12 +96,13 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "what": "one micro-batch of n rollouts on one video: seconds, peak bytes above the start, FLOPs, text tokens",
         "device": device,
+        "model": options.model,
         "shape": options.shape,
         "dtype": "float32" if options.device == "cpu" else "bfloat16",
-        "video_tokens": GRID[0] * GRID[1] * GRID[2] // 4,
+        "video_tokens": VIDEO_TOKENS,
         "text_tokens": TEXT,
         RATE: matrix_rate(options.device),
-        "versions": {package: version(package) for package in ("verl-vsi", "verl", "torch", "transformers")},
+        "versions": versions(("verl-vsi", "verl", "torch", "transformers")),
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -119,79 +115,60 @@ def matrix_rate(device: str) -> float:
     return 2 * side**3 / seconds
 
 
-def measure_all(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """A row for each answer length, number of rollouts, engine and pass that is not there yet."""
-    from passes_setup import SHAPES, save_model  # pyright: ignore[reportMissingImports]
-    from rich.progress import track
-    from vsi_support.engine_batches import SampleQuestion, engine_batch
-
-    shape = SHAPES[options.shape]
-    engines = Engines(save_model(shape, torch.float32 if options.device == "cpu" else torch.bfloat16), options.device)
-    there = set(map(case_of, done))
-    todo = [case for case in cases(options) if case not in there]
-    for length, n, kind in track(todo, description="passes"):
-        batch = engine_batch([SampleQuestion([length] * n, text=TEXT, grids=(GRID,))], calculate_entropy=False)
-        for name in PASSES:
-            repeats = 1 if kind == "stock" else options.repeats
-            warm = kind == "frozen" or options.device == "cuda"
-            case = {"kind": kind, "pass": name, "n": n, "answer": length}
-            try:
-                measured = measure(engines.get(kind), batch, name, repeats, options.device, warm=warm)
-            except torch.OutOfMemoryError:
-                measured = {"seconds": math.inf, "peak_bytes": math.inf}  # stock's logits, for many long answers
-            yield {**case, **measured, "floor": floor(shape, kind, name, n, length), "tokens": tokens(kind, n, length)}
+def complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the cases of which all passes are there."""
+    whole = {case_of(row) for row in rows if row["pass"] == PASSES[-1]}
+    return [row for row in rows if case_of(row) in whole]
 
 
-def cases(options: argparse.Namespace) -> list[tuple[int, int, str]]:
+def case_of(row: dict[str, Any]) -> Case:
+    return row["answer"], row["n"], row["kind"]
+
+
+def cases(options: argparse.Namespace) -> list[Case]:
     """On a CPU the engines take turns, so that all meet the same load; on a GPU each has the memory for itself."""
     every = [(length, n, kind) for length in options.answers for n in options.n for kind in KINDS]
     return every if options.device == "cpu" else sorted(every, key=lambda case: KINDS.index(case[2]))
 
 
-class Engines:
-    """Engines by kind: all of them on a CPU, one at a time on a GPU."""
+def measure_all(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A row for each answer length, number of rollouts, engine and pass.
 
-    def __init__(self, folder: Path, device: str) -> None:
-        """Engines over the model in `folder`."""
-        self.folder, self.device = folder, device
-        self._made: dict[str, Any] = {}
-
-    def get(self, kind: str) -> Any:
-        """The engine, made when it is asked for."""
-        from passes_setup import make_engine  # pyright: ignore[reportMissingImports]
-
-        if kind not in self._made:
-            if self.device == "cuda":
-                self._made.clear()
-                gc.collect()
-            shared, frozen = kind != "stock", kind == "frozen"
-            self._made[kind] = make_engine(self.folder, self.device, shared=shared, frozen=frozen)
-        return self._made[kind]
-
-
-def tokens(kind: str, n: int, length: int) -> int:
-    """Tokens that the language model computes."""
-    prompt = GRID[0] * GRID[1] * GRID[2] // 4 + 2 + TEXT
-    return n * (prompt + length) if kind == "stock" else prompt + n * (length - 1)
-
-
-def floor(shape: Any, kind: str, name: str, n: int, length: int) -> float:
-    """Floating-point operations that the pass cannot do without; a backward pass costs two forward ones."""
-    from passes_setup import flops  # pyright: ignore[reportMissingImports]
-
-    patches, frame = GRID[0] * GRID[1] * GRID[2], GRID[1] * GRID[2]
-    passes, all_tokens = 1 if name == "forward" else 3, tokens(kind, n, length)
-    if kind == "stock":
-        one = all_tokens // n
-        return n * flops(shape, patches=patches, tokens=one, answers=one, frame=frame) * passes
-    shown = 0 if kind == "frozen" else patches
-    return flops(shape, patches=shown, tokens=all_tokens, answers=n * length, frame=frame) * passes
+    Args:
+        options: of the command line.
+        rows: that are there already; their cases are left out.
+    """
+    shape, family = SHAPES[options.model][options.shape], FAMILIES[options.model]
+    dtype = torch.float32 if options.device == "cpu" else torch.bfloat16
+    engines = Engines(save_model(options.model, shape, dtype), options.device)
+    before = set(map(case_of, rows))
+    for length, n, kind in track([case for case in cases(options) if case not in before], description="passes"):
+        question = SampleQuestion([length] * n, text=TEXT, grids=(GRID,))
+        batch = engine_batch([question], family=family, calculate_entropy=False)
+        prompt = int(batch["prompts"].offsets()[1])
+        for name in PASSES:
+            repeats = 1 if kind == "stock" else options.repeats
+            warm = kind == "frozen" or options.device == "cuda"
+            case = {"kind": kind, "pass": name, "n": n, "answer": length}
+            try:
+                costs = measure(engines.get(kind), batch, name, repeats, options.device, warm=warm)
+            except torch.OutOfMemoryError:
+                costs = {"seconds": math.inf, "peak_bytes": math.inf}  # stock's logits, for many long answers
+            costs |= {"floor": floor(shape, kind, name, prompt, n, length), "tokens": tokens(kind, prompt, n, length)}
+            yield {**case, **costs}
 
 
 def measure(engine: Any, batch: Any, name: str, repeats: int, device: str, *, warm: bool) -> dict[str, float]:
-    """Median seconds and the peak of memory."""
-    from vsi_support.engine_batches import ppo_loss
+    """Median seconds and the peak of memory.
 
+    Args:
+        engine: verl's or ours.
+        batch: one micro-batch.
+        name: of the pass, one of `PASSES`.
+        repeats: runs that are timed.
+        device: cpu or cuda.
+        warm: run once before, so that the feature cache is filled.
+    """
     loss_function = ppo_loss()
 
     def run() -> None:
@@ -203,7 +180,7 @@ def measure(engine: Any, batch: Any, name: str, repeats: int, device: str, *, wa
             engine.module.zero_grad(set_to_none=True)
 
     if warm:
-        run()  # the feature cache is filled
+        run()
     runs = sorted(clock(run, device) for _ in range(repeats))
     peak = max(peak for _, peak in runs) if device == "cuda" else exact_peak(run)
     return {"seconds": runs[len(runs) // 2][0], "peak_bytes": peak}
@@ -227,7 +204,12 @@ def exact_peak(run: Callable[[], Any]) -> int:
 
 
 def clock(run: Callable[[], Any], device: str) -> tuple[float, int]:
-    """Seconds (of CPU time on a CPU), and bytes at the peak above those at the start."""
+    """Seconds (of CPU time on a CPU), and bytes at the peak above those at the start.
+
+    Args:
+        run: what is measured.
+        device: cpu or cuda.
+    """
     gc.collect()
     if device == "cuda":
         torch.cuda.synchronize()

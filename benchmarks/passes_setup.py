@@ -2,109 +2,70 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from passes_costs import Shape
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
-from vsi_support.random_qwen2_vl import EOS, IMAGE, VIDEO, VISION_END, VISION_START
+from vsi_support.random_models import FAMILIES
+from vsi_support.random_qwen2_vl import Sizes
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a Qwen2-VL."""
+def save_model(
+    model: str,
+    shape: Shape,
+    dtype: torch.dtype,
+    folder: Path | None = None,
+    tokens: Mapping[str, int] | None = None,
+) -> Path:
+    """A model with random weights.
 
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    key_heads: int
-    vocabulary: int
-    vision_width: int
-    vision_layers: int
-    vision_heads: int
-
-    @property
-    def head(self) -> int:
-        """Numbers in a head."""
-        return self.hidden // self.heads
-
-    @property
-    def text_weights(self) -> int:
-        """Weights that a token of text meets, without embedding and output."""
-        attention = 2 * self.hidden * self.hidden + 2 * self.hidden * self.key_heads * self.head
-        return self.layers * (attention + 3 * self.hidden * self.intermediate)
-
-    @property
-    def vision_weights(self) -> int:
-        """Weights that a patch meets (its share of the merger included)."""
-        width = self.vision_width
-        merger = (4 * width) * (4 * width + self.hidden) // 4
-        return self.vision_layers * 12 * width * width + 3 * 2 * 14 * 14 * width + merger
-
-
-SHAPES = {
-    "tiny": Shape(64, 96, 1, 2, 1, 128, 32, 1, 2),
-    # Qwen2-VL-2B's proportions: vision 58 % of stock's work, output layer 6 %.
-    "small": Shape(256, 1496, 2, 4, 2, 1856, 192, 3, 3),
-    "2b": Shape(1536, 8960, 28, 12, 2, 151936, 1280, 32, 16),
-    "7b": Shape(3584, 18944, 28, 28, 4, 152064, 1280, 32, 16),
-}
-
-
-TOKENS = {
-    "bos_token_id": EOS,
-    "eos_token_id": EOS,
-    "pad_token_id": EOS,
-    "image_token_id": IMAGE,
-    "video_token_id": VIDEO,
-    "vision_start_token_id": VISION_START,
-    "vision_end_token_id": VISION_END,
-}
-"""Of the batches in `vsi_support.random_qwen2_vl`."""
-
-
-def save_model(shape: Shape, dtype: torch.dtype, folder: Path | None = None, tokens: dict[str, int] = TOKENS) -> Path:
-    """A model with random weights, in `folder`, or in one that the system throws away."""
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
-
-    section = [shape.head // 8, shape.head * 3 // 16, shape.head * 3 // 16]
-    text = {
-        "vocab_size": shape.vocabulary,
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.intermediate,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.key_heads,
-        "max_position_embeddings": 32768,
-        "use_sliding_window": False,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": section},
-        **{name: tokens[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")},
-    }
-    vision = {
-        "depth": shape.vision_layers,
-        "embed_dim": shape.vision_width,
-        "hidden_size": shape.hidden,
-        "num_heads": shape.vision_heads,
-        "mlp_ratio": 4,
-    }
-    media: dict[str, Any] = {n: token for n, token in tokens.items() if n.startswith(("image", "video", "vision"))}
-    config = Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False, **media)
-    torch.manual_seed(0)
+    Args:
+        model: its `model_type`.
+        shape: its sizes.
+        dtype: of its weights.
+        folder: where it goes; None: one that the system throws away.
+        tokens: ids of the special ones; those of `vsi_support.engine_batches` by default.
+    """
+    sizes = Sizes(
+        hidden=shape.hidden,
+        feed_forward=shape.intermediate,
+        layers=shape.layers,
+        heads=shape.heads,
+        groups=shape.key_heads,
+        vision_layers=shape.vision_layers,
+        vision_width=shape.vision_width,
+        vision_heads=shape.vision_heads,
+        vision_ratio=4,
+        vocabulary=shape.vocabulary,
+    )
     folder = folder or Path(tempfile.mkdtemp(prefix="verl-vsi-passes-"))
     torch.set_default_dtype(dtype)
-    Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
+    random_model = FAMILIES[model].random_model(sizes, sharp=False)
     torch.set_default_dtype(torch.float32)
+    for name, token in (tokens or {}).items():
+        config = random_model.config.text_config if name.startswith(("bos", "eos", "pad")) else random_model.config
+        setattr(config, name, token)
+    random_model.save_pretrained(folder)
     return folder
 
 
 def make_engine(folder: Path, device: str, *, shared: bool, frozen: bool = False) -> Any:
-    """verl's engine, or ours: FSDP2 over this process alone, float32 on a CPU and bfloat16 on a GPU."""
+    """verl's engine, or ours: FSDP2 over this process alone, float32 on a CPU and bfloat16 on a GPU.
+
+    Args:
+        folder: of the model.
+        device: cpu or cuda.
+        shared: ours.
+        frozen: with the vision tower frozen.
+    """
     from verl.trainer.config import CheckpointConfig
     from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
     from verl.workers.engine import EngineRegistry
@@ -140,10 +101,25 @@ def make_engine(folder: Path, device: str, *, shared: bool, frozen: bool = False
     return engine
 
 
-def flops(shape: Shape, *, patches: int, tokens: int, answers: int, frame: int) -> float:
-    """Floating-point operations of one forward pass: matrices, attention (causal, and within a frame), output layer."""
-    output = shape.hidden * shape.vocabulary * answers
-    matrices = 2.0 * (shape.text_weights * tokens + shape.vision_weights * patches + output)
-    causal = 2.0 * shape.layers * shape.hidden * tokens**2
-    within_frames = 4.0 * shape.vision_layers * shape.vision_width * patches * frame
-    return matrices + causal + within_frames
+class Engines:
+    """Engines by kind: all of them on a CPU, one at a time on a GPU."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        """Engines over one model.
+
+        Args:
+            folder: of the model.
+            device: cpu or cuda.
+        """
+        self.folder, self.device = folder, device
+        self._engines: dict[str, Any] = {}
+
+    def get(self, kind: str) -> Any:
+        """The engine of one of `passes_costs.KINDS`, made at its first use."""
+        if kind not in self._engines:
+            if self.device == "cuda":
+                self._engines.clear()
+                gc.collect()
+            shared, frozen = kind != "stock", kind == "frozen"
+            self._engines[kind] = make_engine(self.folder, self.device, shared=shared, frozen=frozen)
+        return self._engines[kind]

@@ -12,9 +12,9 @@ LOOK = {  # colour-blind safe (Okabe and Ito), and told apart by line and marker
 }
 
 
-def find(record: dict[str, Any], **wanted: Any) -> dict[str, Any]:
+def row_of(record: dict[str, Any], **values: Any) -> dict[str, Any]:
     """The row with these values."""
-    return next(row for row in record["rows"] if all(row[key] == value for key, value in wanted.items()))
+    return next(row for row in record["rows"] if all(row[key] == value for key, value in values.items()))
 
 
 def show(record: dict[str, Any]) -> None:
@@ -23,12 +23,14 @@ def show(record: dict[str, Any]) -> None:
     from rich.table import Table
 
     about = record["about"]
-    table = Table(title=f"times cheaper than verl: {about['device']}, {about['shape']} {about['dtype']}")
+    table = Table(
+        title=f"times cheaper than verl: {about['device']}, {about['model']} {about['shape']} {about['dtype']}"
+    )
     for column in ("pass", "answer", "n", "verl s", "shared", "FLOPs", "tower frozen", "memory", "tokens", "of floor"):
         table.add_column(column, justify="right")
     for stock in (row for row in record["rows"] if row["kind"] == "stock"):
         case = {key: stock[key] for key in ("pass", "n", "answer")}
-        shared, frozen = (find(record, kind=kind, **case) for kind in ("shared", "frozen"))
+        shared, frozen = (row_of(record, kind=kind, **case) for kind in ("shared", "frozen"))
         table.add_row(
             stock["pass"],
             str(stock["answer"]),
@@ -51,14 +53,16 @@ def show(record: dict[str, Any]) -> None:
 def growth(record: dict[str, Any]) -> list[str]:
     """What an update costs at the most rollouts, in units of what it costs at the fewest."""
     numbers = sorted({row["n"] for row in record["rows"]})
-    lines = []
+    lines: list[str] = []
+    if len(numbers) == 1:
+        return lines
     for length in sorted({row["answer"] for row in record["rows"]}):
         if {row["n"] for row in record["rows"] if row["answer"] == length} != set(numbers):
             continue  # not all of them were asked for
         grown = []
         for kind, (*_, label) in LOOK.items():
             first, last = (
-                find(record, kind=kind, n=n, answer=length, **{"pass": "update"})["seconds"]
+                row_of(record, kind=kind, n=n, answer=length, **{"pass": "update"})["seconds"]
                 for n in (numbers[0], numbers[-1])
             )
             grown.append(f"{label} {last / first:.2f}x")

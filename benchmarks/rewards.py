@@ -12,15 +12,13 @@ time on repeated tags (which is what a hacking model writes), shown in the last 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
+from benchmark_results import RESULTS, versions, write_result
 from rich.console import Console
 from rich.table import Table
 
@@ -57,27 +55,31 @@ def responses(number: int) -> list[str]:
     ]
 
 
-def rate(scorer: Scorer, several: Iterable[str]) -> float:
-    """Responses a CPU second: the best of three passes."""
-    several = list(several)
+def rate(scorer: Scorer, batch: Sequence[str]) -> float:
+    """Responses a CPU second: the best of three passes.
+
+    Args:
+        scorer: of a response and the truth.
+        batch: of responses.
+    """
     best = float("inf")
     for _ in range(3):
         start = time.process_time()
-        for response in several:
+        for response in batch:
             scorer(response, "3.5")
         best = min(best, time.process_time() - start)
-    return len(several) / best
+    return len(batch) / best
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--responses", type=int, default=20_000)
-    several = responses(parser.parse_args().responses)
+    think_mode = responses(parser.parse_args().responses)
     hacked = ["<think></think><answer>" * REPEATS]
     record: dict[str, dict[str, float]] = {}
     table = Table("responses", "scorer", "a second", "of R1-V's rate", title="One core")
     for name, batch in (
-        (f"{len(several):,} of think mode", several),
+        (f"{len(think_mode):,} of think mode", think_mode),
         (f"tags {REPEATS:,} times, never closed", hacked),
     ):
         baseline = rate(r1v, batch)
@@ -87,9 +89,8 @@ def main() -> None:
             table.add_row(name, scorer.__name__, f"{speed:,.0f}", f"{speed / baseline:.2f}")
     Console().print(table)
     about = {"what": "responses scored a CPU second on one core", "machine": platform.machine()}
-    versions = {"python": platform.python_version(), "verl-vsi": version("verl-vsi")}
-    path = Path(__file__).parent / "results" / "rewards.json"
-    path.write_text(json.dumps({**about, "rates": record, "versions": versions}, indent=1) + "\n")
+    packages = {"python": platform.python_version(), **versions(["verl-vsi"])}
+    write_result(RESULTS / "rewards.json", {**about, "rates": record, "versions": packages})
 
 
 if __name__ == "__main__":

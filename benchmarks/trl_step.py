@@ -30,10 +30,9 @@ for operator in ("nms", "qnms") if torch.version.cuda is None else ():
     # A CUDA build of torchvision beside a CPU build of torch dies on its import without these; nobody calls them.
     TORCHVISION.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
+from step import ANSWER, QUESTIONS, N  # noqa: E402
 from transformers import AutoProcessor, Qwen2VLForConditionalGeneration, TrainerCallback  # noqa: E402
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402  # pyright: ignore[reportMissingImports]
-
-N, ANSWER, QUESTIONS = 14, 16, 2
 
 
 class TimedTrainer(GRPOTrainer):

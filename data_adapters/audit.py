@@ -14,7 +14,9 @@ from typing import Any
 
 from verl_vsi.data_adapters import schema
 from verl_vsi.data_adapters.files import inside
-from verl_vsi.data_adapters.leakage import benchmark_scenes, leak, scannet_split
+from verl_vsi.data_adapters.leakage import BENCHMARK_SCENE, benchmark_scenes, ids_and_paths, leaks
+from verl_vsi.data_adapters.row_checks import row_problem
+from verl_vsi.data_adapters.rows import ContentDigest
 from verl_vsi.data_adapters.scannet.scans import missing_files
 from verl_vsi.rewards.metrics import exact_match, mean_relative_accuracy
 
@@ -48,11 +50,14 @@ class Audit:
     Args:
         rows: how many.
         scenes: scene name -> rows.
-        benchmark: those among them that VSI-Bench asks about.
-        val_scans: those that are ScanNet val scans.
+        benchmark: scenes that VSI-Bench asks about and that ids or paths of the rows name, in any spelling.
+        val_scans: ScanNet val scans that they name.
         duplicates: (scene, question) asked more than once -> how often.
         contradictions: duplicates whose answers differ.
         tasks: task -> its answers.
+        repeated_indices: rows whose `extra_info.index` another row has, too.
+        problems: why rows can't be trained on -> their numbers in the file, from 0; the other counts leave them out.
+        sha256: of the content, as the fingerprint has it of a file that nobody has edited.
     """
 
     rows: int
@@ -62,11 +67,14 @@ class Audit:
     duplicates: Mapping[tuple[str, str], int]
     contradictions: tuple[tuple[str, str], ...]
     tasks: Mapping[str, TaskAudit]
+    repeated_indices: int
+    problems: Mapping[str, tuple[int, ...]]
+    sha256: str
 
     @property
     def leaks(self) -> bool:
         """Whether training on the file would leak."""
-        return any(leak(scene) for scene in self.scenes)
+        return bool(self.benchmark or self.val_scans)
 
 
 @dataclass
@@ -76,36 +84,66 @@ class _Tally:
     numeric: bool = False
 
 
-def audit(rows: Iterable[Mapping[str, Any]]) -> Audit:
+class _Counts:
+    """What `audit` has counted so far."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.scenes: Counter[str] = Counter()
+        self.leaking: dict[str, str] = {}
+        self.indices: set[str] = set()
+        self.problems: dict[str, list[int]] = defaultdict(list)
+        self.answers_to: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self.tallies: dict[str, _Tally] = defaultdict(_Tally)
+        self.digest = ContentDigest()
+
+    def add(self, row: Mapping[str, Any], extraction: str) -> None:
+        info = row["extra_info"] if isinstance(row["extra_info"], Mapping) else {}
+        scene, task = str(info.get("scene_id") or ""), str(info.get("task"))
+        self.digest.add(row)
+        self.leaking |= leaks(ids_and_paths({name: value for name, value in row.items() if name != "prompt"}))
+        self.indices.add(str(info.get("index")))
+        self.scenes[scene] += 1
+        problem = row_problem(row, extraction)
+        if problem:
+            self.problems[problem].append(self.rows)
+        else:
+            answer = row["reward_model"]["ground_truth"]
+            self.answers_to[scene, str(info.get("question"))][answer] += 1
+            _count(self.tallies[task], info, answer)
+        self.rows += 1
+
+
+def audit(rows: Iterable[Mapping[str, Any]], extraction: str = "robust") -> Audit:
     """Look through rows, once, in bounded memory.
 
     Args:
-        rows: as `verl_vsi.data_adapters.rows.iter_rows` gives them.
+        rows: as `verl_vsi.data_adapters.rows.iter_rows` gives them, of anybody's file.
+        extraction: the run's, by which every truth must score 1 against itself.
     """
-    scenes: Counter[str] = Counter()
-    answers_to: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    tallies: dict[str, _Tally] = defaultdict(_Tally)
+    counts = _Counts()
     for row in rows:
-        info, answer = row["extra_info"], row["reward_model"]["ground_truth"]
-        scenes[info["scene_id"]] += 1
-        answers_to[info["scene_id"], info["question"]][answer] += 1
-        _count(tallies[info["task"]], info, answer)
-    repeated = {key: answers for key, answers in answers_to.items() if answers.total() > 1}
+        counts.add(row, extraction)
+    repeated = {key: answers for key, answers in counts.answers_to.items() if answers.total() > 1}
+    leaking, tallies = counts.leaking, counts.tallies
     return Audit(
-        rows=scenes.total(),
-        scenes=scenes,
-        benchmark=tuple(sorted(scenes.keys() & benchmark_scenes().keys())),
-        val_scans=tuple(sorted(scenes.keys() & scannet_split("val"))),
+        rows=counts.rows,
+        scenes=counts.scenes,
+        benchmark=tuple(sorted(name for name, reason in leaking.items() if reason == BENCHMARK_SCENE)),
+        val_scans=tuple(sorted(name for name in leaking if name.startswith("scene"))),
         duplicates={key: answers.total() for key, answers in repeated.items()},
         contradictions=tuple(key for key, answers in repeated.items() if len(answers) > 1),
         tasks={task: _task(tallies[task]) for task in schema.TASKS if task in tallies},
+        repeated_indices=counts.rows - len(counts.indices),
+        problems={problem: tuple(numbers) for problem, numbers in counts.problems.items()},
+        sha256=counts.digest.hexdigest(),
     )
 
 
 def _count(tally: _Tally, info: Mapping[str, Any], answer: str) -> None:
     tally.answers[answer] += 1
-    tally.numeric = info["kind"] == "number"
-    choices = len(info["options"]) or WORD_CHOICES.get(info["task"], 0)
+    tally.numeric = info.get("kind") == "number"
+    choices = len(info.get("options") or ()) or WORD_CHOICES.get(str(info.get("task")), 0)
     if choices and not tally.numeric:
         tally.chances.append(1 / choices)
 

@@ -1,14 +1,12 @@
-"""Files written whole or not at all, lines of JSON, and paths that stay under their root."""
+"""Files written whole or not at all, and paths that stay under their root."""
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 
 @contextmanager
@@ -50,24 +48,6 @@ def write_bytes(target: Path, content: bytes) -> None:
     """
     with atomic_path(target) as temporary:
         temporary.write_bytes(content)
-
-
-def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each line's value, after the words that name file and line in a message; blank lines are passed over.
-
-    Raises:
-        ValueError: a line is not JSON.
-    """
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            where = f"{path}, line {number}"
-            if line.strip():
-                try:
-                    yield where, json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ValueError(
-                        f"{where}: not JSON ({error}); was the file cut short? Build or download it again"
-                    ) from error
 
 
 def relative(text: str, where: str) -> str:

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verl_vsi.data_adapters.files import atomic_path, relative
-from verl_vsi.data_adapters.schema import Question, Scene
+from verl_vsi.data_adapters.json_files import parse
+from verl_vsi.data_adapters.row_checks import check_question
+from verl_vsi.data_adapters.schema import Question, Rejected, Scene, check_name
 from verl_vsi.data_adapters.versions import installed_version
-from verl_vsi.rewards.metrics import is_finite
 
 FINGERPRINT = b"vsi.fingerprint"
 """Key of the file metadata that says where the rows come from, as JSON."""
@@ -47,12 +48,35 @@ SCHEMA = pa.schema(
 BATCH = 4096  # rows written at a time: memory stays bounded whatever the file's size
 
 
+class ContentDigest:
+    """The digest of content that a fingerprint holds: of each row as JSON with sorted keys, one after the other."""
+
+    def __init__(self) -> None:
+        """Of no rows."""
+        self._sha256 = hashlib.sha256()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take in the next row."""
+        self._sha256.update(json.dumps(row, sort_keys=True, default=str).encode())
+
+    def hexdigest(self) -> str:
+        """Of all rows so far."""
+        return self._sha256.hexdigest()
+
+
 class NoRowsError(ValueError):
     """There was nothing to write."""
 
 
 def make_row(
-    question: Question, *, dataset: str, video: str, data_source: str, split: str, index: int = 0
+    question: Question,
+    *,
+    dataset: str,
+    video: str,
+    data_source: str,
+    split: str,
+    index: int = 0,
+    extraction: str = "robust",
 ) -> dict[str, Any]:
     """One row as verl reads it.
 
@@ -63,12 +87,15 @@ def make_row(
         data_source: ``vsi100k`` or ``vsibench``; the task is appended.
         split: ``train``, ``val`` or ``test``.
         index: the row's number in its file.
+        extraction: the run's, by which the truth itself must score 1.
 
     Raises:
-        ValueError: a question without an answer, a numeric answer that is not a number, or a path out of the root.
+        ValueError: a question that no reward could score (see `row_checks.check_question`), or a path out of the root.
     """
     where = f"scene '{question.scene_id}', task {question.task}, question '{question.text}'"
-    check_answer(question, where)
+    check_question(question, where, extraction)
+    check_name(dataset, f"{where}: dataset")
+    check_name(video, f"{where}: video")
     return {
         "data_source": f"{data_source}/{question.task}",
         "prompt": [{"role": "user", "content": f"<video>{question.text}"}],
@@ -88,27 +115,10 @@ def make_row(
     }
 
 
-def check_answer(question: Question, where: str) -> None:
-    """Refuse a question that no reward could score.
-
-    Args:
-        question: what is asked, and the truth.
-        where: start of the message.
-
-    Raises:
-        ValueError: no answer; not a finite number where one is wanted; a letter that no option has.
-    """
-    if not question.answer.strip():
-        raise ValueError(f"{where}: no answer")
-    if question.kind == "number" and not is_finite(question.answer):
-        raise ValueError(f"{where}: answer '{question.answer}' is not a number, but the task is numeric")
-    letters = [option.split(".", 1)[0] for option in question.options]
-    if question.kind == "choice" and question.answer not in letters:
-        raise ValueError(f"{where}: answer '{question.answer}' is none of the options {letters}")
-
-
-def rows_of(questions: Iterable[tuple[Question, Scene]], *, data_source: str, split: str) -> Iterator[dict[str, Any]]:
-    """Rows of built questions, each with its scene's video.
+def rows_of(
+    questions: Iterable[tuple[Question, Scene]], *, data_source: str, split: str
+) -> Iterator[dict[str, Any] | Rejected]:
+    """Rows of built questions, each with its scene's video; a `Rejected` for one that no reward could score.
 
     Args:
         questions: with the scenes that they are about.
@@ -116,7 +126,10 @@ def rows_of(questions: Iterable[tuple[Question, Scene]], *, data_source: str, sp
         split: ``train``, ``val`` or ``test``.
     """
     for question, scene in questions:
-        yield make_row(question, dataset=scene.dataset, video=scene.video, data_source=data_source, split=split)
+        try:
+            yield make_row(question, dataset=scene.dataset, video=scene.video, data_source=data_source, split=split)
+        except ValueError as error:
+            yield Rejected(scene.id, "cannot be scored", str(error))
 
 
 def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]], about: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,14 +146,14 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]], about: Mappi
     Raises:
         NoRowsError: there are no rows.
     """
-    digest, count = hashlib.sha256(), 0
+    digest, count = ContentDigest(), 0
     iterator = iter(rows)
     with atomic_path(Path(path)) as temporary:
-        with pq.ParquetWriter(temporary, SCHEMA) as writer:
+        with pq.ParquetWriter(temporary, SCHEMA, write_page_checksum=True) as writer:
             while batch := list(islice(iterator, BATCH)):
                 for row in batch:
                     row["extra_info"]["index"] = count
-                    digest.update(json.dumps(row, sort_keys=True).encode())
+                    digest.add(row)
                     count += 1
                 writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
             versions = {"verl-vsi": installed_version("verl-vsi") or "unknown"}
@@ -163,13 +176,14 @@ def open_rows(path: str | Path) -> pq.ParquetFile:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; make it with verl-vsi data build, import or bench")
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        names = file.schema_arrow.names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a parquet file ({error}); make it with verl-vsi data build") from error
-    missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
+    missing = [name for name in SCHEMA.names if name not in names]
     if missing:
         raise ValueError(
-            f"{path}: column '{missing[0]}' is missing (it has {', '.join(file.schema_arrow.names)}); "
+            f"{path}: column '{missing[0]}' is missing (it has {', '.join(names)}); "
             "bring foreign files in with verl-vsi data import"
         )
     if not file.metadata.num_rows:
@@ -178,17 +192,37 @@ def open_rows(path: str | Path) -> pq.ParquetFile:
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """All rows of a checked file (see `open_rows` for the errors)."""
-    return open_rows(path).read().to_pylist()
+    """All rows of a checked file (see `iter_rows` for the errors)."""
+    return list(iter_rows(path))
 
 
 def iter_rows(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows one at a time, in bounded memory."""
-    for batch in open_rows(path).iter_batches(BATCH):
-        yield from batch.to_pylist()
+    """The rows one at a time, in bounded memory.
+
+    Raises:
+        FileNotFoundError, ValueError: as of `open_rows`; or the file is damaged further on.
+    """
+    file, number = open_rows(path), 0
+    try:
+        for batch in file.iter_batches(BATCH):
+            for row in batch.to_pylist():
+                yield row
+                number += 1
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        raise ValueError(f"{path}: damaged after row {number} ({error}); build or download it again") from error
 
 
 def read_fingerprint(path: str | Path) -> dict[str, Any]:
-    """What the file says of its own making; empty for a file that is not ours."""
-    metadata = open_rows(path).metadata.metadata or {}
-    return json.loads(metadata.get(FINGERPRINT, b"{}"))
+    """What the file says of its own making; empty for a file that is not ours.
+
+    Raises:
+        FileNotFoundError, ValueError: as of `open_rows`; or what it says is no JSON object.
+    """
+    text = (open_rows(path).metadata.metadata or {}).get(FINGERPRINT, b"{}")
+    try:
+        fingerprint = parse(text.decode())
+    except ValueError as error:
+        raise ValueError(f"{path}: its fingerprint is not JSON ({error}); build the rows again") from error
+    if not isinstance(fingerprint, dict):
+        raise ValueError(f"{path}: its fingerprint is no JSON object, {fingerprint!r:.80}; build the rows again")
+    return fingerprint

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from verl_vsi.data_adapters.files import atomic_path, read_json_lines, relative
+from verl_vsi.data_adapters.files import atomic_path, relative
+from verl_vsi.data_adapters.json_files import Unreadable, json_lines, read_document
 from verl_vsi.data_adapters.schema import Array, Box, Rejected, Scene
 
 _FIELDS = ("id", "dataset", "video", "room_size", "boxes", "counts")
@@ -52,17 +53,25 @@ def from_record(record: dict[str, Any], where: str = "scene record") -> Scene:
             Box(b["category"], _array(b["centroid"]), _array(b["extents"]), _array(b["axes"]), _optional(b, "center"))
             for b in record["boxes"]
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{where}, scene '{record['id']}': {error}") from error
-    return Scene(
-        record["id"],
-        record["dataset"],
-        relative(record["video"], where),
-        record["room_size"],
-        boxes,
-        record["counts"],
-        record.get("first_seen", {}),
-    )
+        return Scene(
+            record["id"],
+            record["dataset"],
+            relative(record["video"], where),
+            record["room_size"],
+            boxes,
+            record["counts"],
+            record.get("first_seen") or {},
+        )
+    except _BROKEN as error:
+        raise ValueError(f"{where}, scene {record['id']!r:.80}: {_said(error)}") from error
+
+
+_BROKEN = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What records of wrong types lead to."""
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def write_scenes(path: str | Path, scenes: Iterable[Scene]) -> int:
@@ -80,17 +89,23 @@ def write_scenes(path: str | Path, scenes: Iterable[Scene]) -> int:
     return count
 
 
-def read_scenes(path: str | Path) -> Iterator[Scene]:
-    """Read a ``*.scenes.jsonl``, one scene at a time.
+def read_scenes(path: str | Path) -> Iterator[Scene | Rejected]:
+    """Read a ``*.scenes.jsonl``, one scene at a time, and a `Rejected` in place of each line that is no scene.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is not a scene; the message names file and line.
+        ValueError: it is damaged as a whole (see `json_files.json_lines`).
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file; verl-vsi data rooms and data build write *.scenes.jsonl")
-    for where, record in read_json_lines(Path(path)):
-        yield from_record(record, where)
+    for where, record in json_lines(Path(path)):
+        try:
+            if isinstance(record, Unreadable):
+                raise ValueError(f"{where}: {record.reason}")
+            scene: Scene | Rejected = from_record(record, where)
+        except ValueError as error:
+            scene = Rejected(where, "broken record", str(error))
+        yield scene
 
 
 def _box_record(box: Box) -> dict[str, Any]:
@@ -128,14 +143,14 @@ def read_meta_info(path: str | Path, dataset: str | None = None) -> Iterator[Sce
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error}); a meta-info file maps scene names to records") from error
-    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+    content = read_document(Path(path))
+    if not isinstance(content, dict) or not any(isinstance(v, dict) for v in content.values()):
         raise ValueError(f"{path}: expected one object of scene name -> record, found {type(content).__name__}")
     for name, record in content.items():
-        yield _meta_info_scene(name, record, dataset)
+        try:
+            yield _meta_info_scene(name, record, dataset)
+        except _BROKEN as error:
+            yield Rejected(name, "broken record", f"{path}: {_said(error)}")
 
 
 def _meta_info_scene(name: str, record: Mapping[str, Any], dataset: str | None) -> Scene | Rejected:
@@ -143,16 +158,10 @@ def _meta_info_scene(name: str, record: Mapping[str, Any], dataset: str | None) 
     family = str(record.get("dataset") or dataset or "")
     if missing or not family:
         return Rejected(name, "incomplete record", f"field '{(missing or ['dataset'])[0]}' is missing")
-    try:
-        boxes = tuple(_meta_info_box(c, b) for c, records in record["object_bbox"].items() for b in records)
-        size = record["room_size"]
-        if size is not None and not 0 < float(size) < float("inf"):
-            raise ValueError(f"room_size must be positive m2, got {size}")
-        video = relative(f"{family}/{name}.mp4", name)
-    except (KeyError, TypeError, ValueError) as error:
-        return Rejected(name, "broken record", f"{type(error).__name__}: {error}")
-    counts = {c: int(n) for c, n in record["object_counts"].items()}
-    return Scene(name, family, video, None if size is None else float(size), boxes, counts)
+    boxes = tuple(_meta_info_box(c, b) for c, records in record["object_bbox"].items() for b in records)
+    size = record["room_size"]
+    video = relative(f"{family}/{name}.mp4", name)
+    return Scene(name, family, video, None if size is None else float(size), boxes, dict(record["object_counts"]))
 
 
 def _meta_info_box(category: str, record: Mapping[str, Any]) -> Box:

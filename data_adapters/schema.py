@@ -6,6 +6,7 @@ records; in place of what cannot be used stands a `Rejected`: nothing is dropped
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,26 @@ class Question:
 Array = NDArray[np.float64]
 """Coordinates, metres."""
 
+LONGEST_SIDE = 25.0
+"""Metres; no object of a room is longer. The longest boxed in the benchmark's ScanNet scenes has 5.5 m."""
+
+MOST_OBJECTS = 10_000
+"""Of one category in one scene."""
+
+
+def check_name(name: object, what: str) -> None:
+    """Refuse a name that is no text, empty, or holds characters that do not print.
+
+    Args:
+        name: of a scene, a dataset or a category.
+        what: it is, for the message.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise ValueError(f"{what} must be a printable text, got {name!r:.80}")
+
 
 @dataclass(frozen=True, eq=False)
 class Box:
@@ -83,6 +104,7 @@ class Box:
 
     def __post_init__(self) -> None:
         """Refuse a box that no question could be true of."""
+        check_name(self.category, "a box's category")
         shapes = {"centroid": (3,), "extents": (3,), "axes": (3, 3)} | ({} if self.center is None else {"center": (3,)})
         for name, shape in shapes.items():
             value = np.asarray(getattr(self, name), dtype=np.float64)
@@ -91,6 +113,11 @@ class Box:
             object.__setattr__(self, name, value)
         if (self.extents <= 0).any():
             raise ValueError(f"box '{self.category}': extents must be positive metres, got {self.extents.tolist()}")
+        if self.extents.max() > LONGEST_SIDE:
+            raise ValueError(
+                f"box '{self.category}': a side of {self.extents.max():.4g} m is implausible (schema.LONGEST_SIDE is "
+                f"{LONGEST_SIDE:g}); are these metres?"
+            )
 
     @property
     def point(self) -> Array:
@@ -126,6 +153,25 @@ class Scene:
     counts: Mapping[str, int]
     first_seen: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __post_init__(self) -> None:
+        """Refuse what no file of scenes should hold: names that do not print, counts and sizes that cannot be."""
+        for name, what in ((self.id, "a scene's id"), (self.dataset, "a scene's dataset")):
+            check_name(name, what)
+        if self.room_size is not None and not (_is_number(self.room_size) and 0 < self.room_size < math.inf):
+            raise ValueError(f"room_size must be positive m2, got {self.room_size!r:.80}")
+        for what, numbers in (("counts", self.counts), ("first_seen", self.first_seen)):
+            if not isinstance(numbers, Mapping):
+                raise ValueError(f"{what} must map categories to numbers, got {numbers!r:.80}")
+        for category, count in self.counts.items():
+            check_name(category, "a counted category")
+            if not _is_number(count) or count != int(count) or not 0 <= count <= MOST_OBJECTS:
+                raise ValueError(
+                    f"counts of '{category}' must be a whole number up to {MOST_OBJECTS}, got {count!r:.80}"
+                )
+        for category, seconds in self.first_seen.items():
+            if not _is_number(seconds) or not 0 <= seconds < math.inf:
+                raise ValueError(f"first_seen of '{category}' must be seconds, got {seconds!r:.80}")
+
     def of(self, category: str) -> tuple[Box, ...]:
         """All boxes of one category."""
         return tuple(b for b in self.boxes if b.category == category)
@@ -138,6 +184,15 @@ class Scene:
         """
         boxed = Counter(b.category for b in self.boxes)
         return tuple(b for b in self.boxes if self.counts.get(b.category) == boxed[b.category] == 1)
+
+
+def _is_number(value: object) -> bool:
+    """A finite number of any of Python's or numpy's kinds; true and false are none."""
+    return (
+        isinstance(value, int | float | np.integer | np.floating)
+        and not isinstance(value, bool)
+        and bool(np.isfinite(float(value)))
+    )
 
 
 @dataclass(frozen=True)

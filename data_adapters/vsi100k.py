@@ -57,7 +57,7 @@ def build_rows(path: str | Path, scenes: Iterable[Scene | Rejected], plan: Build
     return write_outcome(path, chain(rejected, _rows(usable, plan)), about)
 
 
-def _rows(scenes: list[Scene], plan: BuildPlan) -> Iterator[dict[str, Any]]:
+def _rows(scenes: list[Scene], plan: BuildPlan) -> Iterator[dict[str, Any] | Rejected]:
     questions = build_questions(
         scenes, plan.rules, seed=plan.seed, quotas=plan.quotas, ambiguity=plan.ambiguity, tasks=plan.tasks
     )

@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
-
 from verl_vsi.data_adapters import schema
-from verl_vsi.data_adapters.files import atomic_path, inside, read_json_lines
+from verl_vsi.data_adapters.files import atomic_path, inside
+from verl_vsi.data_adapters.importers.records import load_records
 from verl_vsi.data_adapters.rows import make_row
 from verl_vsi.data_adapters.schema import Question, Rejected
 
@@ -25,35 +24,37 @@ Subset = Literal["full", "debiased", "pruned"]
 COLUMNS = ("id", "dataset", "scene_name", "question_type", "question", "ground_truth", "options")
 
 
-def read_benchmark(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The records of ``test*.parquet`` or ``test.jsonl``.
+def read_benchmark(path: str | Path) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
+    """The records of ``test*.parquet`` or ``test.jsonl``, each after the words that name it.
+
+    Yields:
+        a `Rejected` in place of a line that is no record.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is another file, or lacks a column.
     """
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file; download test.jsonl or a parquet file of nyu-visionx/VSI-Bench")
-    for number, record in enumerate(_records(path), 1):
-        missing = [c for c in COLUMNS if c not in record]
-        if missing:
-            raise ValueError(f"{path}, row {number}: column '{missing[0]}' is missing; it has {', '.join(record)}")
-        yield record
-
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    if path.suffix == ".parquet":
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-        return
-    yield from (record for _, record in read_json_lines(path))
+    for where, record in load_records(path):
+        if not isinstance(record, Rejected):
+            missing = [c for c in COLUMNS if c not in record]
+            if missing:
+                raise ValueError(f"{where}: column '{missing[0]}' is missing; it has {', '.join(record)}")
+        yield where, record
 
 
 def read_ids(path: str | Path) -> frozenset[int]:
-    """The ids of ``pruned_ids.txt``."""
-    return frozenset(int(word) for word in Path(path).read_text(encoding="utf-8").split())
+    """The ids of ``pruned_ids.txt``.
+
+    Raises:
+        ValueError: a word of it is no number.
+    """
+    words = Path(path).read_text(encoding="utf-8", errors="replace").split()
+    wrong = next((word for word in words if not (word.isascii() and word.isdigit() and len(word) < 10)), None)
+    if wrong is not None:
+        raise ValueError(f"{path}: '{wrong[:40]}' is no id of a question; give pruned_ids.txt of nyu-visionx/VSI-Bench")
+    return frozenset(map(int, words))
 
 
 def benchmark_rows(
@@ -69,37 +70,49 @@ def benchmark_rows(
     Raises:
         ValueError: a subset is wanted, and neither column nor ids say which rows are pruned.
     """
-    for record in read_benchmark(path):
-        if subset == "full" or _is_pruned(record, pruned_ids, path) == (subset == "pruned"):
-            yield _row(record)
+    for where, record in read_benchmark(path):
+        if isinstance(record, Rejected):
+            yield record
+        elif subset == "full" or _is_pruned(record, pruned_ids, path) == (subset == "pruned"):
+            yield _row(record, where)
 
 
 def _is_pruned(record: Mapping[str, Any], ids: frozenset[int] | None, path: str | Path) -> bool:
     if ids is not None:
-        return int(record["id"]) in ids
+        return record["id"] in ids
     if "pruned" not in record:
         raise ValueError(f"{path}: no column 'pruned'; give pruned_ids.txt, or take test_debiased.parquet as it is")
     return bool(record["pruned"])
 
 
-def _row(record: Mapping[str, Any]) -> dict[str, Any] | Rejected:
-    task, scene, dataset = record["question_type"], str(record["scene_name"]), record["dataset"]
-    where = f"VSI-Bench question {record['id']}"
+def _row(record: Mapping[str, Any], where: str) -> dict[str, Any] | Rejected:
+    task, options = record["question_type"], record["options"]
+    where = f"{where}, question {record['id']!r:.40}"
     if task not in schema.TASKS:
-        return Rejected(where, "unknown task", f"'{task}'; known are {', '.join(schema.TASKS)}")
-    question = Question(
-        task=task,
-        text=record["question"],
-        answer=str(record["ground_truth"]),
-        kind="number" if task in schema.NUMERIC else "choice",
-        scene_id=scene,
-        options=tuple(record["options"] or ()),
-        trace={"rule": "vsibench", "id": record["id"]},
-    )
+        return Rejected(where, "unknown task", f"'{task!r:.80}'; known are {', '.join(schema.TASKS)}")
     try:
+        if not isinstance(options, list | None):
+            raise ValueError(f"options must be a list of texts, got {options!r:.80}")
+        scene, dataset = _word(record, "scene_name"), _word(record, "dataset")
+        question = Question(
+            task=task,
+            text=record["question"],
+            answer=_word(record, "ground_truth"),
+            kind="number" if task in schema.NUMERIC else "choice",
+            scene_id=scene,
+            options=tuple(options or ()),
+            trace={"rule": "vsibench", "id": record["id"]},
+        )
         return make_row(question, dataset=dataset, video=f"{dataset}/{scene}.mp4", data_source="vsibench", split="test")
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         return Rejected(where, "cannot be scored", str(error))
+
+
+def _word(record: Mapping[str, Any], column: str) -> str:
+    value = record[column]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{column} must be a text, got {value!r:.80}")
+    return str(value)
 
 
 def count_videos(archive: str | Path) -> int:

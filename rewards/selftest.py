@@ -1,7 +1,8 @@
 """Eight known answers that must score as expected, before a day of training rests on them.
 
 An extraction that can't read the mode's tags, a tag of the wrong mode or a broken term gives a constant reward, and
-a constant reward trains nothing, silently. `check` finds it in milliseconds.
+a constant reward trains nothing, silently; a negative weight trains the wrong answers. `check` finds it in
+milliseconds.
 """
 
 from __future__ import annotations
@@ -61,6 +62,13 @@ KNOWN_ANSWERS = (
 """The right, the near and the far number, a decimal, the right and the wrong word, a repeated tag, and silence."""
 
 
+RIGHT_AND_WRONG = (
+    ("object_counting", "4", "400"),
+    ("object_rel_direction_easy", "left", "right"),
+)
+"""Task, right answer, wrong answer as well put and of about the same length: the first must score more."""
+
+
 def check(reward_kwargs: Mapping[str, Any], mode: str | None = None) -> list[str]:
     """Score the known answers under a run's own settings.
 
@@ -78,6 +86,22 @@ def check(reward_kwargs: Mapping[str, Any], mode: str | None = None) -> list[str
     failures = [failure for known in KNOWN_ANSWERS for failure in _failures(known, settings, reward_kwargs)]
     if mode in MODE_TAGS and MODE_TAGS[mode] != settings.tag:
         failures.insert(0, f"mode {mode} writes tag {MODE_TAGS[mode]}, but the reward looks for {settings.tag}")
+    return failures or _misordered(settings, reward_kwargs)
+
+
+def _misordered(settings: RewardSettings, reward_kwargs: Mapping[str, Any]) -> list[str]:
+    """One line a task whose right answer does not score more than its wrong one."""
+    failures: list[str] = []
+    for task, right, wrong in RIGHT_AND_WRONG:
+        high, low = (
+            compute_score(f"selftest/{task}", known.response(settings.tag), right, {}, **reward_kwargs)["score"]
+            for known in (KnownAnswer(task, right, right, 1.0), KnownAnswer(task, right, wrong, 0.0))
+        )
+        if not float(high) > float(low):
+            failures.append(
+                f"{task}, truth {right}: the right answer scores {high}, the wrong answer {wrong} scores {low}, with "
+                f"the weights {dict(settings.terms)}; give accuracy a weight above 0 (vsi.reward.terms.accuracy=1)"
+            )
     return failures
 
 

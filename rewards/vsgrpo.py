@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from verl_vsi.rewards.answers import Kind
-from verl_vsi.rewards.answers.quantities import TASK_UNITS
+from verl_vsi.rewards.answers.units import TASK_UNITS
 from verl_vsi.rewards.formats import FORMATS
 from verl_vsi.rewards.metrics import is_finite
 from verl_vsi.rewards.terms import TERMS, Response, RewardSettings, one_of, score_answer
@@ -80,7 +80,7 @@ def respond(
         ValueError: the row makes no sense.
     """
     task = str(extra_info.get("task") or data_source.rpartition("/")[2])
-    kind = extra_info.get("kind") or _kind(task, str(truth))
+    kind = extra_info.get("kind") or kind_of(task, str(truth))
     row = f"row {extra_info.get('index', '?')} of {data_source}:"
     one_of(f"{row} kind", kind, get_args(Kind))
     if kind == "number" and not is_finite(truth):
@@ -107,11 +107,22 @@ def grade(response: Response) -> dict[str, float | str]:
         **{f"reward/{name}": value for name, value in parts.items()},
         "parse_failure": float(response.answer is None),
         "format_failure": float(bool(failed)),
-        "pred": "" if response.answer is None else str(response.answer)[:80],
+        "pred": "" if response.answer is None else _printable(str(response.answer)[:80]),
     }
 
 
-def _kind(task: str, truth: str) -> Kind:
+def _printable(text: str) -> str:
+    """Logs are read in terminals and written as UTF-8: no control character and no lone surrogate gets there."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def kind_of(task: str, truth: str) -> Kind:
+    """How a row is scored that does not say it: numeric tasks as numbers, a capital letter as a choice, else as a word.
+
+    Args:
+        task: VSI-Bench's task name, or another.
+        truth: the ground truth.
+    """
     if task in TASK_UNITS:
         return "number"
     return "choice" if len(truth) == 1 and truth.isupper() else "word"

@@ -1,9 +1,15 @@
 """What all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from verl_vsi.config.recipes import Composer
 
 os.environ.setdefault(
     "VSI_RUN", "tests"
@@ -14,3 +20,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(  # processes that tests start find t
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")  # no test here is about time, and machines are busy
+
+
+@pytest.fixture(scope="session")
+def compose() -> Iterator["Composer"]:
+    """Composes recipes as verl's commands do: a command's words -> its config."""
+    from verl_vsi.config.recipes import composer
+
+    with composer() as ready:
+        yield ready

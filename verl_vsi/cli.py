@@ -36,15 +36,17 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, imported now; None for a name that is not ours."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = import_module(f"verl_vsi.commands.{_MODULES.get(cmd_name, cmd_name)}")
-        return _delegate_to(cmd_name, get_command(module.app))
+        return _delegate_to(cmd_name, load(cmd_name)) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from `COMMANDS`, importing none of them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def load(name: str) -> Any:
+    """A command of `COMMANDS` as typer has it (a command, or a group of them), imported now."""
+    return get_command(import_module(f"verl_vsi.commands.{_MODULES.get(name, name)}").app)
 
 
 def _delegate_to(name: str, command: Any) -> click.Command:

@@ -51,6 +51,10 @@ def on_import(name: str, callback: Callback) -> None:
     The module is complete when the callback runs, and nothing has yet been imported *from* it, so a function that the
     callback replaces is replaced for everyone.
 
+    Args:
+        name: dotted.
+        callback: takes the module.
+
     Raises:
         RuntimeError: from the import of `name`, when the callback fails (an ImportError would often be swallowed).
     """

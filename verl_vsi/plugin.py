@@ -65,7 +65,12 @@ def register_all(registrations: Sequence[Registration]) -> list[Failure]:
 
 
 def explain(failures: Sequence[Failure], argv: Sequence[str]) -> str:
-    """What failed, why, what follows and the way out."""
+    """What failed, why, what follows and the way out.
+
+    Args:
+        failures: what could not register.
+        argv: the process's words.
+    """
     lines = ["verl-vsi: this plug-in of verl could not register:"]
     lines += [f"  {failure.name}: {failure.cause}" for failure in failures]
     if run_mark.named_recipes(argv):

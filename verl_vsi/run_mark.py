@@ -24,7 +24,12 @@ def is_ours() -> bool:
 
 
 def mark(name: str, env: MutableMapping[str, str] = os.environ) -> None:
-    """Let this process and its children belong to a run of ours; a mark that is there stays."""
+    """Let this process and its children belong to a run of ours; a mark that is there stays.
+
+    Args:
+        name: of the recipe, or who marks.
+        env: the process's environment.
+    """
     if not env.get(VARIABLE, "").strip():
         env[VARIABLE] = name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verl_vsi import cpu, patches
+from verl_vsi import cpu, patches, run_mark
 
 
 def platform() -> None:
@@ -11,6 +11,11 @@ def platform() -> None:
 
 
 def general() -> None:
-    """Keep weights that verl will overwrite, and wait without spinning. vLLM may call this twice in a process."""
+    """In runs of ours: hand a video's metadata on; on a CPU, keep weights that verl will overwrite, and do not spin.
+
+    vLLM may call this twice in a process.
+    """
+    if run_mark.is_ours():
+        patches.install(patches.VLLM)
     if cpu.prepare().cpu:
         patches.install(patches.CPU_VLLM)

@@ -135,7 +135,7 @@ class VsiDPODataset(VsiSFTDataset):
         return {
             **chosen,
             "input_ids": input_ids,
-            "position_ids": self._positions(input_ids, chosen["multi_modal_inputs"]["video_grid_thw"]),
+            "position_ids": self._positions(input_ids, chosen["multi_modal_inputs"]),
             "loss_mask": torch.cat((torch.zeros_like(prompt), torch.ones_like(answer))),
         }
 

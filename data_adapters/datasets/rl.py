@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from verl_vsi.data_adapters.datasets.data_settings import DataSettings, check_files, open_store, usable_videos
-from verl_vsi.data_adapters.datasets.lengths import check_sizes, tokenize
+from verl_vsi.data_adapters.datasets.lengths import VideoTokens, check_sizes, tokenize
 from verl_vsi.data_adapters.frames import FrameInfo
 from verl_vsi.data_adapters.prompts import user_text
 
@@ -33,6 +33,7 @@ class VsiDataset(RLHFDataset):
         if self.processor is None:
             raise ValueError("the model has no processor (verl warned why above): VSI rows need one that takes videos")
         self.settings = DataSettings.from_config(self.config.get("vsi"))
+        self.video_tokens = VideoTokens(self.processor)
         check_files(self.original_data_files)
         super()._download(use_origin_parquet)
 
@@ -81,9 +82,9 @@ class VsiDataset(RLHFDataset):
         return [len(i) + extra for i, extra in zip(ids, self._video_tokens(dataframe, infos), strict=True)]
 
     def _video_tokens(self, dataframe: Dataset, infos: dict[str, FrameInfo]) -> list[int]:
-        """What each row's videos add to their placeholders, one token each."""
+        """What each row's videos add to the text with their placeholders."""
         videos: list[list[str]] = list(dataframe[self.video_key])
-        return [sum(infos[v].tokens - 1 for v in row) for row in videos]
+        return [sum(self.video_tokens.added(infos[v]) for v in row) for row in videos]
 
     def _render(self, row: dict) -> str:
         """The row's prompt as the chat template writes it, up to where the response starts."""
@@ -112,7 +113,8 @@ class VsiDataset(RLHFDataset):
         if image_patch_size != settings.frames.patch_size:
             raise ValueError(
                 f"the model's patches are {image_patch_size} pixels wide, vsi.frames.patch_size is "
-                f"{settings.frames.patch_size}; set vsi.frames.patch_size={image_patch_size}"
+                f"{settings.frames.patch_size}; take the model by its slot (model=...), or set "
+                f"++vsi.frames.patch_size={image_patch_size}"
             )
         return None, [_frames(settings, v) for v in _videos(messages)] or None, None
 

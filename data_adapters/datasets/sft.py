@@ -16,6 +16,7 @@ from verl_vsi.data_adapters.datasets.lengths import tokenize
 from verl_vsi.data_adapters.datasets.rl import VsiDataset
 from verl_vsi.data_adapters.frames import FrameInfo
 from verl_vsi.data_adapters.lru import LRUCache
+from verl_vsi.data_adapters.positions import FAMILIES, PositionRule, mrope_positions, with_text_positions
 from verl_vsi.data_adapters.prompts import sft_answer
 
 Inputs = dict[str, torch.Tensor]
@@ -27,8 +28,8 @@ PIXEL_BYTES = 512 << 20
 class VsiSFTDataset(VsiDataset):
     """Question and answer, tokenised once; pixels processed once a video while they fit.
 
-    The prompt's tokens are those of GRPO, to the last: SFT and vsGRPO start from the same text. Positions come from the
-    processor, as in verl's rollout (verl's own SFT dataset spaces Qwen2-VL's frames two apart, as Qwen2.5-VL wants).
+    The prompt's tokens are those of GRPO, to the last: SFT and vsGRPO start from the same text, and its positions are
+    those of the rollout (verl's own SFT dataset spaces Qwen2-VL's frames two apart, as Qwen2.5-VL's fourth second).
     The loss falls on the answer and the token that closes the turn.
     """
 
@@ -68,16 +69,19 @@ class VsiSFTDataset(VsiDataset):
 
         Returns:
             input_ids (L,), loss_mask (L,), position_ids (4, L): text row, then time, height, width;
-            multi_modal_inputs: pixel_values_videos (patches, 1176) float32, video_grid_thw (videos, 3).
+            multi_modal_inputs: pixel_values_videos (patches, channels) float32, video_grid_thw (videos, 3), and, for
+            models whose positions tell seconds, second_per_grid_ts (videos,) float32.
         """
-        videos = self._inputs(self._videos[item])
-        prompt = self._expand(torch.from_numpy(self._prompts[item]).long(), videos["video_grid_thw"])
+        names = self._videos[item]
+        videos = self._inputs(names)
+        infos = [self._info(name) for name in names]
+        prompt = torch.from_numpy(self.video_tokens.expand(self._prompts[item].astype("int64"), infos))
         answer = torch.from_numpy(self._answers[item]).long()
         input_ids = torch.cat((prompt, answer))
         loss_mask = torch.cat((torch.zeros_like(prompt), torch.ones_like(answer)))
         return {
             "input_ids": input_ids,
-            "position_ids": self._positions(input_ids, videos["video_grid_thw"]),
+            "position_ids": self._positions(input_ids, videos),
             "loss_mask": loss_mask,
             "multi_modal_inputs": dict(videos),
         }
@@ -93,28 +97,34 @@ class VsiSFTDataset(VsiDataset):
         inputs = [self._pixels.get(v) or self._pixels.put(v, self._process(v)) for v in videos]
         return {key: torch.cat([i[key] for i in inputs]) if len(inputs) > 1 else inputs[0][key] for key in inputs[0]}
 
+    def _info(self, video: str) -> FrameInfo:
+        return open_store(self.settings).info(self.settings.video(video))
+
     def _process(self, video: str) -> Inputs:
-        """pixel_values_videos (patches, 1176) float32 and video_grid_thw (1, 3) of one video."""
-        frames = open_store(self.settings).frames(self.settings.video(video)).tensor()
+        """What the processor gives for one video, but for its text."""
+        frames = open_store(self.settings).frames(self.settings.video(video))
         kwargs = dict(self.mm_processor_kwargs)
-        out = self.processor.video_processor(videos=[frames], return_tensors="pt", do_sample_frames=False, **kwargs)
-        return {key: out[key] for key in ("pixel_values_videos", "video_grid_thw")}
-
-    def _expand(self, ids: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
-        """(L,) ids, each video's placeholder repeated as often as its row of `grids` (videos, 3) has tokens."""
-        merge = self.processor.video_processor.merge_size**2
-        repeats = torch.ones_like(ids)
-        repeats[ids == self.processor.video_token_id] = grids.prod(dim=1) // merge
-        return ids.repeat_interleave(repeats)
-
-    def _positions(self, input_ids: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
-        """(4, L): verl's text row over the model's own (3, L)."""
-        ids = input_ids[None]
-        kinds = (ids == self.processor.video_token_id).int() * 2
-        vision, _ = self.processor.get_rope_index(
-            input_ids=ids, attention_mask=torch.ones_like(ids), video_grid_thw=grids, mm_token_type_ids=kinds
+        out = self.processor.video_processor(
+            videos=[frames.tensor()], return_tensors="pt", do_sample_frames=False, **kwargs
         )
-        return torch.cat((torch.arange(ids.shape[1])[None], vision[:, 0].long()))
+        inputs = {key: out[key] for key in ("pixel_values_videos", "video_grid_thw")}
+        if self._rule.time == "seconds":
+            inputs["second_per_grid_ts"] = torch.tensor([frames.meta.seconds_a_pair])
+        return inputs
+
+    @property
+    def _rule(self) -> PositionRule:
+        rule = PositionRule.of(self.processor.config)
+        if rule is None:
+            known = ", ".join(FAMILIES)
+            raise ValueError(
+                f"SFT and DPO rows are made for {known}, and the model is of type {self.processor.config.model_type}"
+            )
+        return rule
+
+    def _positions(self, input_ids: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+        """(4, L): verl's text row over the model's own (3, L)."""
+        return with_text_positions(mrope_positions(input_ids[None], self._rule, inputs)[:, 0])
 
 
 def _nbytes(inputs: Inputs) -> int:

@@ -43,6 +43,11 @@ class FrameInfo:
         return self.total / self.fps
 
     @property
+    def seconds_a_pair(self) -> float:
+        """Mean time from one frame pair to the next: `second_per_grid_ts` of Qwen2.5-VL's processor."""
+        return FRAME_FACTOR / (len(self.indices) / self.total * self.fps)
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """The video's metadata in the keys that qwen_vl_utils, transformers and vLLM use."""
         return {

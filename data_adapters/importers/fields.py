@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from verl_vsi.data_adapters.importers.options import Options, read_options
 from verl_vsi.data_adapters.importers.records import Record
 
 ColumnMap = Mapping[str, str]
@@ -24,23 +24,20 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 """Our fields and the columns they are known by, most telling first."""
 
-SCAN = re.compile(r"scene\d{4}_\d{2}")
-"""How ScanNet names its scans."""
-
 CONVERSATIONS = ("conversations", "messages", "prompt")
 """Columns that hold a list of turns, as LLaVA's (``from``, ``value``) or OpenAI's (``role``, ``content``)."""
 
 
 @dataclass(frozen=True)
 class RecordFields:
-    """Our fields of one record; None where it has no such field."""
+    """Our fields of one record; None where it has no such field, or an empty one."""
 
     question: str | None
     answer: str | None
-    options: tuple[str, ...]
+    options: Options
     task: str | None
     scene: str | None
-    video: str | None
+    paths: tuple[str, ...]
     dataset: str | None
 
 
@@ -50,15 +47,18 @@ def read_fields(record: Record, mapping: ColumnMap) -> RecordFields:
     Args:
         record: one row of a file.
         mapping: the user's columns.
+
+    Raises:
+        ValueError: options that are no texts.
     """
     turns = _first_turns(record)
     return RecordFields(
         question=_text(_value(record, "question", mapping)) or turns.get("user"),
         answer=_text(_value(record, "answer", mapping)) or turns.get("assistant"),
-        options=_options(_value(record, "options", mapping)),
+        options=read_options(_value(record, "options", mapping)),
         task=_text(_value(record, "task", mapping)),
-        scene=_text(_value(record, "scene", mapping)) or _scan_anywhere(record),
-        video=_path(_value(record, "video", mapping)),
+        scene=_text(_value(record, "scene", mapping)),
+        paths=tuple(dict.fromkeys(_paths(_value(record, "video", mapping)))),
         dataset=_text(_value(record, "dataset", mapping)),
     )
 
@@ -80,7 +80,7 @@ def parse_mapping(pairs: Sequence[str]) -> ColumnMap:
 
 def columns_and_row(record: Record) -> str:
     """Columns and one row, for the error of a file that was not recognised."""
-    row = json.dumps(record, default=str)
+    row = json.dumps(record, default=str, skipkeys=True)
     return (
         f"columns: {', '.join(record)}\none row: {row[:400]}{'…' if len(row) > 400 else ''}\n"
         "say which is which with --map question=COLUMN --map answer=COLUMN "
@@ -94,12 +94,6 @@ def _value(record: Record, field: str, mapping: ColumnMap) -> Any:
     return next((record[name] for name in FIELDS[field] if record.get(name) is not None), None)
 
 
-def _scan_anywhere(record: Record) -> str | None:
-    """A ScanNet scan named in any text of the record, e.g. in its id."""
-    matches = (SCAN.search(value) for value in record.values() if isinstance(value, str))
-    return next((match.group() for match in matches if match), None)
-
-
 def _text(value: Any) -> str | None:
     """Text or a number as text; None for anything else, e.g. a list of turns."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -107,25 +101,15 @@ def _text(value: Any) -> str | None:
     return str(value).strip() or None
 
 
-def _path(value: Any) -> str | None:
-    """A path, or the first of a list of paths, or the path in a ``{"video": path}``."""
-    if isinstance(value, list) and value:
-        return _path(value[0])
-    if isinstance(value, dict):
-        return _path(next((value[k] for k in ("video", "path", "image") if value.get(k)), None))
-    return _text(value)
-
-
-def _options(value: Any) -> tuple[str, ...]:
-    """Options as ``A. chair``, whether they come with letters or without, as a list or by letter."""
-    if isinstance(value, dict):
-        value = [f"{letter}. {text}" for letter, text in value.items() if text is not None]
-    if not isinstance(value, list):
-        return ()
-    texts = [str(v).strip() for v in value]
-    if all(re.match(r"\(?[A-Z][.):]", text) for text in texts):
-        return tuple(f"{text.lstrip('(')[0]}. {re.sub(r'^[(]?[A-Z][.):]+ *', '', text)}" for text in texts)
-    return tuple(f"{chr(65 + i)}. {text}" for i, text in enumerate(texts))
+def _paths(value: Any) -> Iterator[str]:
+    """A path, or those of a list, or of a ``{"video": path}``."""
+    if isinstance(value, list):
+        for member in value:
+            yield from _paths(member)
+    elif isinstance(value, dict):
+        yield from _paths(next((value[k] for k in ("video", "path", "image") if value.get(k)), None))
+    elif text := _text(value):
+        yield text
 
 
 def _first_turns(record: Record) -> dict[str, str]:

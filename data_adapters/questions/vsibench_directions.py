@@ -46,12 +46,16 @@ class Level:
     upper_only: bool = False
 
     def sector(self, degrees: float) -> str:
-        """The sector that an angle in [0, 360) falls in."""
-        return self.sectors[int(np.searchsorted(self.ends, degrees, side="right"))]
+        """The sector that an angle of any number of degrees falls in; 360.0 is straight ahead, as 0.0 is."""
+        return self.sectors[self._place(degrees)]
+
+    def _place(self, degrees: float) -> int:
+        """-1e-17 % 360 is 360.0 in floating point: the second % makes it 0.0."""
+        return int(np.searchsorted(self.ends, degrees % 360 % 360, side="right"))
 
     def clear(self, degrees: float) -> bool:
-        """Whether an angle in [0, 360) is far enough from the edges of its sector."""
-        place = int(np.searchsorted(self.ends, degrees, side="right"))
+        """Whether an angle of any number of degrees is far enough from the edges of its sector."""
+        place, degrees = self._place(degrees), degrees % 360 % 360
         start = self.ends[place - 1] if place else 0.0
         return degrees < self.ends[place] - MARGIN and (self.upper_only or degrees >= start + MARGIN)
 

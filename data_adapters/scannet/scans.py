@@ -7,6 +7,7 @@ Format: github.com/ScanNet/ScanNet, "Data Organization" and "Data Formats".
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -96,21 +97,23 @@ def read_scans(
     Args:
         folders: from `scan_folders`.
         labels: the label map.
-        scenes_file: a ``*.scenes.jsonl`` that keeps what was read; scans whose files are unchanged are taken from it.
+        scenes_file: a ``*.scenes.jsonl`` that keeps what was read; scans whose files and label map are unchanged
+            are taken from it.
         workers: processes.
         quiet: no progress bar.
     """
     rejected: dict[str, Rejected] = {}
     names = read_labels(labels)
+    label_map_sha256 = hashlib.sha256(labels.read_bytes()).hexdigest()
     by_name = {folder.name: folder for folder in folders}
-    with Worklog(scenes_file, partial(_still_good, by_name)) as log:
+    with Worklog(scenes_file, partial(_still_good, by_name, label_map_sha256)) as log:
         todo = [folder for folder in folders if folder.name not in log.lines]
         scenes = in_processes(partial(read_scan, labels=names), todo, workers, chunk=4)
         for folder, scene in zip(todo, track(scenes, "scans", len(todo), disable=quiet or not todo), strict=True):
             if isinstance(scene, Rejected):
                 rejected[folder.name] = scene
             else:
-                log.add(to_record(scene) | {"reader": READER, "stamp": _stamp(folder)})
+                log.add(to_record(scene) | {"reader": READER, "labels": label_map_sha256, "stamp": _stamp(folder)})
         log.finish([name for name in by_name if name in log.lines])
     for name in by_name:
         yield rejected.get(name) or from_record(log.lines[name], str(scenes_file))
@@ -122,10 +125,13 @@ def _stamp(folder: Path) -> list[list[int]]:
     return [[s.st_size, s.st_mtime_ns] for s in stats]
 
 
-def _still_good(folders: dict[str, Path], line: Line) -> bool:
+def _still_good(folders: dict[str, Path], label_map_sha256: str, line: Line) -> bool:
+    """Whether a kept scene was read by this reader, with this label map, from the files as they are."""
     folder = folders.get(line["id"])
+    if folder is None or line.get("reader") != READER or line.get("labels") != label_map_sha256:
+        return False
     try:
-        return folder is not None and line.get("reader") == READER and line["stamp"] == _stamp(folder)
+        return line["stamp"] == _stamp(folder)
     except FileNotFoundError:
         return False
 

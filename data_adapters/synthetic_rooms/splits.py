@@ -144,7 +144,7 @@ def render_split(
         for line in track(lines, f"rooms, {split}", len(todo), disable=quiet or not todo):
             log.add(line)
         log.finish(names)
-    return tuple(read_scenes(log.path))
+    return tuple(scene for scene in read_scenes(log.path) if isinstance(scene, Scene))
 
 
 def _render_one(root: Path, seed: int, index: int) -> Line:

@@ -3,7 +3,7 @@
 #
 # On the first node:     bash multi_node.sh head
 # On every other node:   bash multi_node.sh worker <address of the first node>
-# Once, on the first:    VSI_ROOT=/data/vsi VSI_OUTPUTS=/data/outputs bash multi_node.sh submit <its address> vsgrpo_7b
+# Once, on the first:    VSI_ROOT=/data/vsi VSI_OUTPUTS=/data/outputs bash multi_node.sh submit vsgrpo_7b
 # Afterwards, on each:   ray stop
 #
 # Checkpoints go to $VSI_OUTPUTS/<name of the experiment>; the same `submit` again resumes from the last one.
@@ -22,25 +22,22 @@ absolute() {
     fi
 }
 
-# port ADDRESS PORT: the address with this port, where it names none
-port() {
-    [[ $1 == *:* ]] && echo "$1" || echo "$1:$2"
-}
-
 case ${1:-} in
 head)
     set -x
-    ray start --head --port=6379 --dashboard-host=0.0.0.0 "${@:2}"
+    # Whoever reaches the dashboard may run code as you, so it is bound to this node: submit from here, or by an SSH tunnel.
+    ray start --head --port=6379 --dashboard-host=127.0.0.1 "${@:2}"
     ;;
 worker)
     set -x
-    ray start --address="$(port "$2" 6379)" "${@:3}"
+    [[ $2 == *:* ]] && head=$2 || head=$2:6379
+    ray start --address="$head" "${@:3}"
     ;;
 submit)
     absolute VSI_ROOT
     absolute VSI_OUTPUTS
-    address=$2 recipe=$3
-    shift 3
+    recipe=$2
+    shift 2
     # Ray starts the job where GPUs may be absent: name the platform, so that the CPU is not taken for it.
     variables="\"VSI_ROOT\": \"$VSI_ROOT\", \"VERL_PLATFORM\": \"${VERL_PLATFORM:-nvidia}\""
     if [[ -n ${VSI_RECIPES:-} ]]; then
@@ -48,7 +45,8 @@ submit)
         variables+=", \"VSI_RECIPES\": \"$VSI_RECIPES\""
     fi
     set -x
-    ray job submit --address="http://$(port "$address" 8265)" --runtime-env-json="{\"env_vars\": {$variables}}" \
+    ray job submit --address="${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}" \
+        --runtime-env-json="{\"env_vars\": {$variables}}" \
         -- python -m verl.trainer.main_ppo "+recipe=$recipe" "hardware=${HARDWARE:-2x8}" \
         "trainer.default_local_dir=$VSI_OUTPUTS/\${trainer.experiment_name}" "$@"
     ;;

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 
-from verl_vsi.rewards.answers.quantities import NUMBER_WORDS, add_up
+from verl_vsi.rewards.answers.number_words import NUMBER_WORDS, add_up
 
 _DIGITS = re.compile(r"-?\d+(?:\.\d+)?")
 _WORD = re.compile(r"[a-z]+")

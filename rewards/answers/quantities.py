@@ -2,10 +2,14 @@
 
 "a 3.5 m gap"                    3.5 m       "3,5 m"           3.5 m      (decimal comma)
 "1,200" "1.200,5" "1,200.5"      1200 ...    "0,125"           0.125
+"3 1/2" "3-1/2" "7/2"            3.5         "3 and a half"    3.5
 "twenty-one" "two and a half"    21, 2.5     "minus two"       -2
 "half a metre"                   0.5 m       "three point five" 3.5
+"three quarters of a metre"      0.75 m      "a dozen"         12
 "5 ft 11 in"  5'11"              1.8034 m    "1 m 20 cm"       1.2 m
 "2-3" "2 to 3" "between 2 and 3" 2.5         (a range is read as its middle)
+"1-5"                            nothing     (a range whose ends differ more than twofold says no number)
+"3.5 ± 0.2 m"                    3.5 m       (how sure one is, is not read)
 "3D" "2nd" "scene0025"           nothing     (a number grown together with letters is a name)
 """
 
@@ -13,97 +17,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-_NUMBER_WORDS = """
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand
-"""
-
-NUMBER_WORDS: dict[str, int] = dict(
-    zip(_NUMBER_WORDS.split(), [*range(20), *range(20, 100, 10), 100, 1000], strict=True)
-)
-"""English number word, zero to thousand -> its value."""
-
-
-def add_up(words: Iterable[str]) -> float:
-    """The value of a run of number words: `two hundred twenty one` is 221.
-
-    Words that make no number together are added all the same (`one two` is 3), as lmms-eval does.
-    """
-    total = current = 0
-    for word in words:
-        value = NUMBER_WORDS[word]
-        if value == 1000:
-            total, current = total + max(current, 1) * 1000, 0
-        elif value == 100:
-            current = max(current, 1) * 100
-        else:
-            current += value
-    return float(total + current)
-
-
-TASK_UNITS: dict[str, str] = {
-    "object_counting": "",
-    "object_abs_distance": "m",
-    "object_size_estimation": "cm",
-    "room_size_estimation": "m2",
-}
-"""Numeric task -> the unit of its truth; a count has none."""
-
-_LENGTHS: dict[str, tuple[float, str]] = {
-    "mm": (0.001, r"mm|millimet(?:er|re)s?"),
-    "cm": (0.01, r"cms?|centimet(?:er|re)s?"),
-    "m": (1.0, r"m|met(?:er|re)s?"),
-    "in": (0.0254, r"inch(?:es)?|in(?! \w)"),
-    "ft": (0.3048, r"ft|feet|foot"),
-    "yd": (0.9144, r"yards?|yd"),
-}
-"""Unit -> metres, and the ways to write it (lower case)."""
-
-METRES: dict[str, float] = {unit: metres for unit, (metres, _) in _LENGTHS.items()}
-
-
-def _area(spellings: str) -> str:
-    return rf"(?:sq(?:uare|\.)?[ -]?(?:{spellings})\b|(?:{spellings})(?:\^?2|\*\*2| squared)(?!\w))"
-
-
-def _length(unit: str, spellings: str) -> str:
-    mark = {"in": "|\"|''", "ft": "|'"}.get(unit, "")
-    return rf"(?:{spellings})(?!\w){mark}"
-
-
-UNIT_PATTERN = "|".join(
-    [rf"(?P<{unit}2>{_area(spellings)})" for unit, (_, spellings) in _LENGTHS.items()]
-    + [rf"(?P<{unit}>{_length(unit, spellings)})" for unit, (_, spellings) in _LENGTHS.items()]
-)
-"""One named group a unit; the areas first, since `m2` also starts like `m`."""
-
-_FACTORS = METRES | {f"{unit}2": metres**2 for unit, metres in METRES.items()}
-
-
-def convert(value: float, unit: str | None, target: str) -> float:
-    """A value in the target unit; as it is where one of the units is missing, or length meets area.
-
-    Args:
-        value: the number.
-        unit: what it is in: `m`, `cm`, `ft2`, ...; None: the response names no unit.
-        target: what the truth is in; empty for a count.
-    """
-    if not unit or not target or unit == target or is_area(unit) != is_area(target):
-        return value
-    return value * _FACTORS[unit] / _FACTORS[target]
-
-
-def is_area(unit: str) -> bool:
-    """Is it a unit of area?"""
-    return unit.endswith("2")
-
-
-def unit_of(match: re.Match[str]) -> str | None:
-    """The unit in a match of a pattern around `UNIT_PATTERN`."""
-    return next((unit for unit in _FACTORS if match.group(unit)), None)
+from verl_vsi.rewards.answers.number_words import NUMBER_WORDS, add_up
+from verl_vsi.rewards.answers.units import METRES, UNIT_PATTERN, convert, unit_of
 
 
 @dataclass(frozen=True)
@@ -116,31 +34,43 @@ class Quantity:
     end: int
 
 
+_PARTS = {"half": 0.5, "quarter": 0.25, "third": 1 / 3}
+_COUNTS = {"": 1, "a": 1, "an": 1, "one": 1, "two": 2, "three": 3}
+
 _WORD = rf"(?:{'|'.join(sorted(NUMBER_WORDS, key=len, reverse=True))})"
-_WORDS = rf"\b(?P<words>{_WORD}(?:(?:[ -]|,? and ){_WORD})*)(?P<tail> and a half| point(?: {_WORD})+)?\b"
-_HALF = r"(?P<half>\b(?:a )?half(?: an?)?\b)"
+_AND_PART = r"[ -]and[ -](?:(?P<tail_count>a|one|two|three)[ -])?(?P<tail_part>half|third|quarter)s?\b"
+_WORDS = rf"\b(?P<words>{_WORD}(?:(?:[ -]|,? and ){_WORD})*)(?P<point> point(?: {_WORD})+)?\b"
+_PART = r"\b(?:(?P<count>an?|one|two|three)[ -])?(?P<part>half|quarter|third(?=s? of\b))s?\b(?: of)?(?: an?\b)?"
+_FRACTION = r"(?<![^\W_])(?<!\d[.,/])(?:(?P<whole>\d{1,4})(?: |-| and ))?(?P<over>\d{1,4})/(?P<under>\d{1,3})(?![\d/])"
 _DIGITS = r"(?<![^\W_])(?<!\d[.,])(?P<digits>\d+(?:[.,]\d+)*|[.]\d+)(?P<exponent>e[+-]?\d{1,3})?"
 _SIGN = r"(?:(?<![\w.)])(?P<sign>-|minus |negative ))?"
-_QUANTITY = re.compile(
-    rf"""{_SIGN}(?:{_DIGITS}|{_WORDS}|{_HALF})(?:[ -]?(?:{UNIT_PATTERN}))?(?:(?<=['"])|(?![^\W_]))"""
-)
+_NUMBER = rf"{_SIGN}(?:{_FRACTION}|{_PART}|(?:{_DIGITS}|{_WORDS})(?:{_AND_PART})?)"
+_QUANTITY = re.compile(rf"""{_NUMBER}(?:[ -]?[(\[]?(?:{UNIT_PATTERN}))?(?:(?<=['"])|(?![^\W_]))""")
 _GROUPED = re.compile(
     r"(?P<whole>[1-9]\d{0,2}(?:(?:,\d{3})+(?=\.|$)|(?:\.\d{3})+(?=,)|(?:\.\d{3}){2,}$))(?:[.,](?P<part>\d+))?"
 )
 _DASH = re.compile(r" ?(?:-|to) ?")
+_UNSURE = re.compile(r" ?\(?(?:±|\+/?-|plus or minus) ?[\d.,]+")
+_COLLECTIVE = re.compile(r"\b(?:(?P<dozens>half a|an?|two|three) )?dozen\b|\ba (?:couple|pair)\b")
+_DOZENS = {"half a": 6, "two": 24, "three": 36}
 
 
 def quantities(text: str) -> list[Quantity]:
     """Every quantity of a text (lower case, single spaces), ranges and compound lengths joined."""
-    return _join(_join(list(_simple(text)), text, _compound), text, _range)
+    text = _COLLECTIVE.sub(_collective, _UNSURE.sub("", text))
+    joined = _join(_join(list(_simple(text)), text, _compound), text, _range)
+    return [quantity for quantity in joined if math.isfinite(quantity.value)]
+
+
+def _collective(match: re.Match[str]) -> str:
+    return str(_DOZENS.get(match["dozens"], 12)) if match.group().endswith("dozen") else "2"
 
 
 def _simple(text: str) -> Iterator[Quantity]:
     for match in _QUANTITY.finditer(text):
         value = _value(match)
         unit = None if _quoted(match) else unit_of(match)
-        if math.isfinite(value):
-            yield Quantity(-value if match["sign"] else value, unit, match.start(), match.end())
+        yield Quantity(-value if match["sign"] else value, unit, match.start(), match.end())
 
 
 def _quoted(match: re.Match[str]) -> bool:
@@ -150,15 +80,18 @@ def _quoted(match: re.Match[str]) -> bool:
 
 
 def _value(match: re.Match[str]) -> float:
-    if match["half"]:
-        return 0.5
+    if match["under"]:
+        under = int(match["under"])
+        return int(match["whole"] or 0) + int(match["over"]) / under if under else math.nan
+    if match["part"]:
+        return _COUNTS[match["count"] or ""] * _PARTS[match["part"]]
+    tail = _COUNTS[match["tail_count"] or ""] * _PARTS[match["tail_part"]] if match["tail_part"] else 0.0
     if match["digits"]:
-        return float(plain_decimal(match["digits"]) + (match["exponent"] or ""))
+        return float(plain_decimal(match["digits"]) + (match["exponent"] or "")) + tail
     whole = add_up(word for word in re.findall(r"[a-z]+", match["words"]) if word != "and")
-    tail = match["tail"] or ""
-    if tail.startswith(" point"):
-        return float(f"{whole:.0f}." + "".join(str(NUMBER_WORDS[word]) for word in tail.split()[1:]))
-    return whole + (0.5 if tail else 0.0)
+    if match["point"] and math.isfinite(whole):
+        return float(f"{whole:.0f}." + "".join(str(NUMBER_WORDS[word]) for word in match["point"].split()[1:]))
+    return whole + tail
 
 
 def plain_decimal(digits: str) -> str:
@@ -187,7 +120,7 @@ def _join(
 
 def _compound(left: Quantity, right: Quantity, text: str) -> Quantity | None:
     """`5 ft 11 in`, `1 m 20 cm`: one length, in the larger unit."""
-    if text[left.end : right.start] not in ("", " ", " and ", ", "):
+    if text[left.end : right.start] not in ("", " ", ". ", " and ", ", "):
         return None
     large, small = METRES.get(left.unit or "", 0.0), METRES.get(right.unit or "", math.inf)
     if small >= large:
@@ -195,12 +128,17 @@ def _compound(left: Quantity, right: Quantity, text: str) -> Quantity | None:
     return Quantity(left.value + right.value * small / large, left.unit, left.start, right.end)
 
 
+_WIDEST = 2.0
+"""Times the lower end that a range may reach up to: the middle of a wider one would be a hedge."""
+
+
 def _range(left: Quantity, right: Quantity, text: str) -> Quantity | None:
-    """`2-3`, `2 to 3 m`, `between 2 and 3`: the middle."""
+    """`2-3`, `2 to 3 m`, `between 2 and 3`: the middle; not a number where the ends are far apart."""
     between = text[left.end : right.start]
     spelled_out = text[: left.start].endswith("between ") and between == " and "
     unit = right.unit or left.unit
     low = convert(left.value, left.unit, unit or "")
     if not (spelled_out or _DASH.fullmatch(between)) or low > right.value:
         return None
-    return Quantity((low + right.value) / 2, unit, left.start, right.end)
+    middle = (low + right.value) / 2 if right.value <= _WIDEST * low else math.nan
+    return Quantity(middle, unit, left.start, right.end)

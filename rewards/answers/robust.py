@@ -8,14 +8,15 @@ answer it reads the last 1,000 characters.
     "about 3.5 metres"                        object_abs_distance       3.5
     "a 3.5 m gap"                             object_abs_distance       3.5
     "350 cm"                                  object_abs_distance       3.5
+    "3½", "7/2", "$3.5$"                      object_abs_distance       3.5
     "5 ft 11 in"                              object_size_estimation    180.34
     "200 sq ft"                               room_size_estimation      18.58
     "1,200"                                   object_size_estimation    1200.0
     "3,5"                                     object_abs_distance       3.5
     "There are three."                        object_counting           3.0
     "None"                                    object_counting           0.0
-    "-2", "1e999", "inf"                      object_counting           -2.0, None, None
-    "**Sink**.", "the sink"                   object_rel_distance       sink
+    "-2", "1e999", "1-5"                      object_counting           -2.0, None, None
+    "**Sink**.", "the sink", "sink, because"  object_rel_distance       sink
     "It is to the left."                      object_rel_direction_easy left
     "(B)", "b", "The answer is B."            any lettered question     B
 """
@@ -25,18 +26,22 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from verl_vsi.rewards.answers.quantities import TASK_UNITS, Quantity, convert, is_area, quantities
+from verl_vsi.rewards.answers.choices import letter, word
+from verl_vsi.rewards.answers.quantities import Quantity, quantities
+from verl_vsi.rewards.answers.units import TASK_UNITS, convert, is_area
 
 LONGEST = 1000
 """Characters of an answer that are read, from its end."""
 
 _BLOCK = re.compile(r"<(/?)(answer|think|observe)>", re.IGNORECASE)
 _SIGNS = str.maketrans("‐‑‒–—−‘’′“”″", "------'''\"\"\"")
-_CUE = re.compile(r".*\b(?:answer|total)(?: is| of)?\b[\s:=*]*", re.DOTALL)
+_VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅟])")
+_LATEX = re.compile(r"\\d?frac *\{([^{}]*)\} *\{([^{}]*)\}")
+_LATEX_MARKS = re.compile(
+    r"\\(?:boxed|text\w*|math\w+|left|right|displaystyle)(?![a-z])|\\[()\[\],;:! ]|[{}$]|\\(?=\W)"
+)
+_CUE = re.compile(r".*(?:\b(?:answer|total|altogether|so|therefore|thus|hence)\b(?: is| of)?|=)[\s:=*]*", re.DOTALL)
 _NONE = re.compile(r"none|nothing|there (?:are|is) (?:none|no\b.*)", re.DOTALL)
-_FILLER = re.compile(r"(?:(?:the|a|an|final|correct|answer|is|it|it's|its|to|on|option|your|my)\b|[^\w]+)*")
-_LETTER = re.compile(r"[(\[]?([A-Za-z])(?:[)\].:]+(?!\w).*)?", re.DOTALL)
-_CUED_LETTER = re.compile(r"\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)\b(?: is)?[\s:=(\[*]*([A-Z])\b(?!')")
 
 
 def extract(text: str, kind: str, *, task: str = "", options: tuple[str, ...] = ()) -> float | str | None:
@@ -55,24 +60,38 @@ def extract(text: str, kind: str, *, task: str = "", options: tuple[str, ...] = 
 
 
 def answer_part(text: str) -> str:
-    """The last `<answer>` block, or what follows the last closed block; empty while a block is still open."""
+    """The last `<answer>` block, or what follows the last closed block; empty while a block is still open.
+
+    An answer within a thinking that is closed behind it belongs to the thinking; one in a thinking that is never
+    closed ends it.
+    """
     start, inside = 0, ""
     answer: tuple[int, int] | None = None
+    before: tuple[int, int] | None = None  # the answer as it stood when the thinking began
     for tag in _BLOCK.finditer(text):
         closing, name = bool(tag[1]), tag[2].lower()
-        if name == "answer" and not closing:
+        if name != "answer":
+            before, answer = (before, before if inside == "think" else answer) if closing else (answer, answer)
+            inside = "" if closing else "think"
+        elif not closing:
             answer = (tag.end(), len(text))
-        elif name == "answer" and answer:
+            inside = inside or "answer"
+        elif answer:
             answer = (answer[0], min(answer[1], tag.start()))
-        start, inside = tag.end(), "" if closing else name
+            inside = inside if inside == "think" else ""
+        start = tag.end()
     if answer:
         return text[answer[0] : answer[1]]
     return "" if inside else text[start:]
 
 
 def tidy(text: str) -> str:
-    """The end of a text with one kind of digit, dash, quote and space."""
-    return " ".join(unicodedata.normalize("NFKC", text.rstrip()[-LONGEST:].translate(_SIGNS))[-LONGEST:].split())
+    """The end of a text with one kind of digit, dash, quote, space and line end, and without LaTeX's marks."""
+    text = _VULGAR.sub(" ", text.rstrip()[-LONGEST:].translate(_SIGNS))
+    text = unicodedata.normalize("NFKC", text)[-LONGEST:].replace("\N{FRACTION SLASH}", "/")
+    if "\\" in text or "$" in text:
+        text = _LATEX_MARKS.sub(" ", _LATEX.sub(r"\1/\2", text))
+    return "\n".join(filter(None, (" ".join(line.split()) for line in text.splitlines())))
 
 
 def number(answer: str, unit: str) -> float | None:
@@ -82,7 +101,7 @@ def number(answer: str, unit: str) -> float | None:
         answer: as `tidy` leaves it.
         unit: of the truth, in which the number is returned; empty for a count.
     """
-    text = answer.lower()
+    text = answer.lower().replace("\n", " ")
     cue = _CUE.match(text)
     candidates = (cue and quantities(text[cue.end() :])) or quantities(text)
     if not candidates:
@@ -93,27 +112,3 @@ def number(answer: str, unit: str) -> float | None:
 
 def _fits(quantity: Quantity, unit: str) -> bool:
     return bool(unit and quantity.unit) and is_area(quantity.unit or "") == is_area(unit)
-
-
-def word(answer: str) -> str | None:
-    """The answer without articles, "the answer is", marks around it, and case."""
-    text = answer.lower()
-    filler = _FILLER.match(text)
-    return re.sub(r"[^\w]+$", "", text[filler.end() if filler else 0 :]) or None
-
-
-def letter(answer: str, options: tuple[str, ...]) -> str | None:
-    """The letter that the answer is, begins with (`B. chair`) or names (`the answer is B`).
-
-    Args:
-        answer: as `tidy` leaves it.
-        options: `A. chair`, ...; an answer in an option's words stands for its letter.
-    """
-    bare = answer.strip("*_`\"' ")
-    whole = _LETTER.fullmatch(bare)
-    if whole:
-        return whole[1].upper()
-    cued = _CUED_LETTER.findall(answer)
-    if cued:
-        return cued[-1]
-    return next((option[0] for option in options if word(option[2:]) == word(answer)), None)

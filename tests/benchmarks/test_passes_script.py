@@ -25,9 +25,9 @@ def passes(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("results")
-    done = passes("--shape", "tiny", "--n", "2", "3", "--answers", "3", "--repeats", "1", "--out", str(folder))
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder, done.stdout
+    process = passes("--shape", "tiny", "--n", "2", "3", "--answers", "3", "--repeats", "1", "--out", str(folder))
+    assert process.returncode == 0, process.stderr[-2000:]
+    return folder, process.stdout
 
 
 def test_every_case_has_time_memory_and_floor(measured: tuple[Path, str]) -> None:
@@ -50,8 +50,26 @@ def test_tokens_are_counted_as_the_passes_compute_them(measured: tuple[Path, str
     assert counted["shared", 3] == 1024 + 2 + 200 + 3 * 2
 
 
+@pytest.mark.parametrize("model", ["qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.slow
+def test_every_model_has_its_measures(tmp_path: Path, model: str) -> None:
+    """pytest -m slow tests/benchmarks/test_passes_script.py"""
+    case = ("--shape", "tiny", "--n", "2", "--answers", "3", "--repeats", "1")
+    process = passes("--model", model, *case, "--out", str(tmp_path))
+    assert process.returncode == 0, process.stderr[-2000:]
+    record = json.loads((tmp_path / f"passes_cpu_{model}_tiny.json").read_text())
+    assert record["about"]["model"] == model
+    assert len(record["rows"]) == 6
+
+
+def test_a_shape_of_another_model_is_said_at_once() -> None:
+    process = passes("--model", "qwen3_vl", "--shape", "7b")
+    assert process.returncode == 2
+    assert "--shape 7b: qwen3_vl has tiny, small, 2b" in process.stderr
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_said_at_once() -> None:
-    done = passes("--device", "cuda", "--shape", "2b")
-    assert done.returncode != 0
-    assert "there is no GPU here" in done.stderr
+    process = passes("--device", "cuda", "--shape", "2b")
+    assert process.returncode != 0
+    assert "there is no GPU here" in process.stderr

@@ -6,33 +6,29 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def step(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def step(monkeypatch: pytest.MonkeyPatch, benchmark: Callable[[str], ModuleType]) -> ModuleType:
     """The script as a module."""
     monkeypatch.setenv("VERL_PLATFORM", "cpu")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import step  # pyright: ignore[reportMissingImports]
-
-    return step
+    return benchmark("step")
 
 
 @pytest.mark.parametrize(("case", "passes"), [("verl", "stock"), ("shared", "shared")])
 def test_the_trainers_command_composes(step: ModuleType, case: str, passes: str, tmp_path: Path) -> None:
-    command, environment = step.verl(case, tmp_path, tmp_path)
-    done = subprocess.run(
+    command, environment = step.verl_command(case, tmp_path, tmp_path)
+    shown = subprocess.run(
         [*command, "--cfg", "job"], capture_output=True, text=True, env={**os.environ, **environment}, cwd=tmp_path
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert f"passes: {passes}\n" in done.stdout
-    assert "train_batch_size: 2\n" in done.stdout
+    assert shown.returncode == 0, shown.stderr[-2000:]
+    assert f"passes: {passes}\n" in shown.stdout
+    assert "train_batch_size: 2\n" in shown.stdout
 
 
 def test_only_whole_lines_are_read(step: ModuleType, tmp_path: Path) -> None:
@@ -58,7 +54,7 @@ def test_cpu_seconds_are_those_of_marked_processes(step: ModuleType) -> None:
 
 
 def test_the_picture_shows_each_phase(step: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import step_show  # pyright: ignore[reportMissingImports]
+    import step_show
 
     steps = [{"step": 10.0 + i, "gen": 4.0, "update_actor": 5.0, "cpu": 9.0} for i in range(3)]
     record = {"about": {"what": "a step"}, "cases": {"verl": {"steps": steps}, "shared": {"steps": steps[:1]}}}

@@ -9,7 +9,7 @@ import pytest
 
 from verl_vsi.data_adapters.questions import build_questions
 from verl_vsi.data_adapters.rows import iter_rows, make_row, read_fingerprint, read_rows, rows_of, write_rows
-from verl_vsi.data_adapters.schema import Question
+from verl_vsi.data_adapters.schema import Question, Rejected
 from verl_vsi.data_adapters.synthetic_rooms import make_room
 
 GOOD: dict[str, Any] = {"dataset": "rooms", "video": "rooms/a.mp4", "data_source": "vsi100k", "split": "train"}
@@ -28,7 +28,8 @@ def _question(**changes) -> Question:
 
 def _rows():
     scenes = [make_room(0, i).scene for i in range(3)]
-    return rows_of(build_questions(scenes, "paper"), data_source="vsi100k", split="train")
+    rows = rows_of(build_questions(scenes, "paper"), data_source="vsi100k", split="train")
+    return (row for row in rows if not isinstance(row, Rejected))
 
 
 def test_a_row_has_verl_s_shape():
@@ -83,6 +84,18 @@ def _rewritten(path, fingerprint) -> bytes:
         ({"answer": "three"}, "answer 'three' is not a number"),
         ({"answer": "nan"}, "answer 'nan' is not a number"),
         ({"answer": "inf"}, "answer 'inf' is not a number"),
+        ({"answer": "-3"}, "answer '-3' cannot be true"),
+        ({"answer": "1e6"}, "answer '1e6' is implausible: object_counting is at most 1000 objects"),
+        ({"answer": "0", "task": "object_abs_distance"}, "cannot be true: object_abs_distance is above 0"),
+        ({"answer": "4916", "task": "object_size_estimation"}, "implausible"),
+        ({"answer": "A", "kind": "word", "task": "object_rel_distance"}, "'A' is unreachable"),
+        ({"answer": "the sink", "kind": "word", "task": "object_rel_distance"}, "reads 'sink' in it"),
+        ({"text": ""}, "question must be a text"),
+        ({"text": "a" * 10_001}, "is too long: 10001 characters"),
+        ({"text": "\x1b[2J"}, "control character"),
+        ({"text": "\ud800"}, "control character"),
+        ({"scene_id": " "}, "scene must be a text"),
+        ({"answer": "A", "kind": "choice", "options": ("A. x", "A. y")}, "must have one letter each"),
         ({"answer": "E", "kind": "choice", "options": ("A. x", "B. y")}, r"'E' is none of the options \['A', 'B'\]"),
     ],
 )
@@ -94,6 +107,17 @@ def test_a_question_that_cannot_be_scored_is_refused(changes, message):
 def test_a_video_out_of_the_data_root_is_refused():
     with pytest.raises(ValueError, match=r"path '\.\./a\.mp4' leaves the data root"):
         make_row(_question(), **{**GOOD, "video": "../a.mp4"})
+
+
+def test_a_question_that_cannot_be_scored_ends_no_build():
+    scene = make_room(0, 0).scene
+    questions = [(_question(), scene), (_question(answer="nan"), scene), (_question(answer="4"), scene)]
+    first, bad, last = rows_of(questions, data_source="vsi100k", split="train")
+    assert isinstance(bad, Rejected)
+    assert (bad.where, bad.reason) == (scene.id, "cannot be scored")
+    assert "'nan' is not a number" in bad.detail
+    assert isinstance(first, dict)
+    assert isinstance(last, dict)
 
 
 def test_no_rows_is_an_error_and_leaves_no_file(tmp_path):
@@ -135,3 +159,12 @@ def test_a_foreign_file_of_the_right_shape_has_no_fingerprint(tmp_path):
     write_rows(tmp_path / "a.parquet", _rows(), {})
     pq.write_table(pq.read_table(tmp_path / "a.parquet").replace_schema_metadata(None), tmp_path / "b.parquet")
     assert read_fingerprint(tmp_path / "b.parquet") == {}
+
+
+def test_a_flipped_byte_is_seen(tmp_path):
+    write_rows(tmp_path / "a.parquet", [make_row(_question(answer="3"), **GOOD)], {})
+    content = (tmp_path / "a.parquet").read_bytes()
+    place = content.index(b"How many?")
+    (tmp_path / "a.parquet").write_bytes(content[:place] + b"N" + content[place + 1 :])
+    with pytest.raises(ValueError, match=r"a\.parquet: damaged after row 0 .*build or download it again"):
+        read_rows(tmp_path / "a.parquet")

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 
 from verl_vsi.data_adapters.questions import Quotas, build_questions
 from verl_vsi.data_adapters.scene_files import from_record, read_meta_info, read_scenes, to_record, write_scenes
-from verl_vsi.data_adapters.schema import sort_out
+from verl_vsi.data_adapters.schema import Rejected, sort_out
 from verl_vsi.data_adapters.synthetic_rooms import make_room
 
 REAL = os.environ.get("VSI_META_INFO", "")
@@ -61,6 +61,21 @@ def test_a_record_becomes_a_scene(tmp_path):
         (_record(room_size=-3), "broken record", "room_size must be positive m2, got -3"),
         ({"dataset": "scannet", "object_bbox": {}, "room_size": 1}, "incomplete record", "'object_counts' is missing"),
         (_record(dataset="../../etc"), "broken record", "leaves the data root"),
+        (_record(object_counts=None), "broken record", "NoneType"),
+        (_record(object_counts={"bed": None}), "broken record", "counts of 'bed' must be a whole number"),
+        (_record(object_counts={"bed": 1.5}), "broken record", "whole number"),
+        (_record(object_counts={"bed": True}), "broken record", "whole number"),
+        (_record(object_counts=["bed"]), "broken record", "dict"),
+        (_record(object_bbox=None), "broken record", "NoneType"),
+        (_record(object_bbox={"bed": None}), "broken record", "NoneType"),
+        (_record(object_bbox={"bed": [None]}), "broken record", "NoneType"),
+        (_record(object_bbox={"bed\x1b[2J": [_bed()]}), "broken record", "printable"),
+        (_record(object_bbox={"bed": [_bed(axesLengths=[1, 1, float("inf")])]}), "broken record", "finite"),
+        (_record(object_bbox={"nightstand": [_bed(axesLengths=[49.16, 1, 1])]}), "broken record", "implausible"),
+        (_record(room_size="large"), "broken record", "large"),
+        (_record(room_size=float("nan")), "broken record", "room_size must be positive"),
+        (None, "broken record", "NoneType"),
+        ([1], "broken record", "list"),
     ],
 )
 def test_a_bad_record_is_rejected_with_its_reason(tmp_path, record, reason, detail):
@@ -87,7 +102,8 @@ def test_another_file_is_refused(tmp_path, text, message):
 def test_scene_records_come_back_as_they_were(tmp_path):
     scenes = [make_room(0, i).scene for i in range(3)]
     assert write_scenes(tmp_path / "a.scenes.jsonl", scenes) == 3
-    assert [to_record(s) for s in read_scenes(tmp_path / "a.scenes.jsonl")] == [to_record(s) for s in scenes]
+    again = sort_out(read_scenes(tmp_path / "a.scenes.jsonl"))[0]
+    assert [to_record(s) for s in again] == [to_record(s) for s in scenes]
 
 
 def test_a_broken_scene_record_is_named_with_its_line(tmp_path):
@@ -98,8 +114,9 @@ def test_a_broken_scene_record_is_named_with_its_line(tmp_path):
     with pytest.raises(ValueError, match=r"line 1, scene 'room_0_000000': box '\w+': centroid .*nan"):
         from_record(record, "x.jsonl, line 1")
     (tmp_path / "cut.jsonl").write_text('{"id": "ro')
-    with pytest.raises(ValueError, match="line 1: not JSON"):
-        list(read_scenes(tmp_path / "cut.jsonl"))
+    (cut,) = read_scenes(tmp_path / "cut.jsonl")
+    assert isinstance(cut, Rejected)
+    assert "line 1: not JSON" in cut.detail
 
 
 def _raw_shell(box: dict) -> np.ndarray:

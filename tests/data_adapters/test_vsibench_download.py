@@ -75,15 +75,30 @@ def test_a_subset_that_nothing_tells_is_an_error(tmp_path: Path):
     ("changes", "reason", "detail"),
     [
         ({"question_type": "object_colour"}, "unknown task", "object_colour"),
-        ({"ground_truth": None}, "cannot be scored", "'None' is not a number"),
+        ({"ground_truth": None}, "cannot be scored", "ground_truth must be a text, got None"),
         ({"ground_truth": ""}, "cannot be scored", "no answer"),
         ({"dataset": "../x"}, "cannot be scored", "leaves the data root"),
+        ({"dataset": None}, "cannot be scored", "dataset must be a text"),
+        ({"scene_name": ["a"]}, "cannot be scored", "scene_name must be a text"),
+        ({"question": None}, "cannot be scored", "question must be a text, got None"),
+        ({"question": 5}, "cannot be scored", "question must be a text, got 5"),
+        ({"question": "What?\x00"}, "cannot be scored", "control character"),
+        ({"question_type": None}, "unknown task", "None"),
+        ({"question_type": ["object_counting"]}, "unknown task", "object_counting"),
+        ({"options": "A. left"}, "cannot be scored", "options must be a list of texts"),
+        ({"options": ["A. left", None]}, "cannot be scored", "option must be a text"),
+        (
+            NEAR | {"options": ["A. left", "A. right"], "ground_truth": "A"},
+            "cannot be scored",
+            "must have one letter each",
+        ),
     ],
 )
 def test_a_record_that_makes_no_row_is_named_by_its_id(tmp_path: Path, changes, reason, detail):
     (bad,) = benchmark_rows(_write(tmp_path / "test.jsonl", [COUNT | changes]))
     assert isinstance(bad, Rejected)
-    assert (bad.where, bad.reason) == ("VSI-Bench question 0", reason)
+    assert bad.reason == reason
+    assert bad.where == f"{tmp_path / 'test.jsonl'}, row 1, question {changes.get('id', 0)}"
     assert detail in bad.detail
 
 
@@ -93,8 +108,10 @@ def test_another_file_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="row 1: column 'id' is missing; it has question"):
         list(read_benchmark(_write(tmp_path / "a.jsonl", [{"question": "?"}])))
     (tmp_path / "cut.jsonl").write_text(json.dumps(COUNT) + '\n{"id"')
-    with pytest.raises(ValueError, match="line 2: not JSON"):
-        list(read_benchmark(tmp_path / "cut.jsonl"))
+    _, (where, cut) = read_benchmark(tmp_path / "cut.jsonl")
+    assert isinstance(cut, Rejected)
+    assert where.endswith("row 2")
+    assert "was the file cut short?" in cut.detail
 
 
 def _zip(path: Path, members: dict[str, bytes]) -> Path:

@@ -17,9 +17,9 @@ def trainer(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProc
 
 
 def test_cfg_job_shows_grpo_with_kl(tmp_path: Path) -> None:
-    done = trainer("main_ppo", "+recipe=vsgrpo_miniature", "--cfg", "job", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    config = yaml.safe_load(done.stdout[done.stdout.index("\nactor_rollout_ref:") :])
+    process = trainer("main_ppo", "+recipe=vsgrpo_miniature", "--cfg", "job", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    config = yaml.safe_load(process.stdout[process.stdout.index("\nactor_rollout_ref:") :])
     actor = config["actor_rollout_ref"]["actor"]
     assert (actor["use_kl_loss"], actor["kl_loss_type"], actor["kl_loss_coef"]) == (True, "low_var_kl", 1e-4)
     assert config["algorithm"]["adv_estimator"] == "grpo"
@@ -27,15 +27,15 @@ def test_cfg_job_shows_grpo_with_kl(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_data_is_told_what_to_set_before_ray(tmp_path: Path) -> None:
-    done = trainer("main_ppo", "+recipe=vsgrpo_7b", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "1. vsi.root is not set" in done.stderr
-    assert "export VSI_ROOT=" in done.stderr
-    assert "Started a local Ray instance" not in done.stderr
+    process = trainer("main_ppo", "+recipe=vsgrpo_7b", cwd=tmp_path)
+    assert process.returncode == 1
+    assert "1. vsi.root is not set" in process.stderr
+    assert "export VSI_ROOT=" in process.stderr
+    assert "Started a local Ray instance" not in process.stderr
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
 def test_the_wrong_trainer_gives_the_right_command(tmp_path: Path) -> None:
-    done = trainer("sft_trainer", "+recipe=vsgrpo_7b", "mode=think", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "python -m verl.trainer.main_ppo +recipe=vsgrpo_7b mode=think" in done.stderr
+    process = trainer("sft_trainer", "+recipe=vsgrpo_7b", "mode=think", cwd=tmp_path)
+    assert process.returncode == 1
+    assert "python -m verl.trainer.main_ppo +recipe=vsgrpo_7b mode=think" in process.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import combinations, product
 from pathlib import Path
@@ -22,27 +23,21 @@ NAMES = {recipe.name: recipe.trainer for recipe in recipes.recipes(WHERE)}
 GRPO = sorted(name for name, trainer in NAMES.items() if trainer == "verl.trainer.main_ppo")
 SFT = sorted(name for name, trainer in NAMES.items() if trainer in ("verl.trainer.sft_trainer", "verl_vsi.dpo"))
 
-MODES, BACKENDS, HARDWARE, ABLATIONS, PASSES = (
-    recipes.options(group, WHERE) for group in ("mode", "backend", "hardware", "ablation", "passes")
+MODES, BACKENDS, HARDWARE, ABLATIONS, PASSES, MODELS = (
+    recipes.options(group, WHERE) for group in ("mode", "backend", "hardware", "ablation", "passes", "model")
 )
 SFT_ABLATIONS = ("full_tuning", "published_data")
 """Those that are not about GRPO; the others are refused at the start (test_startup.py)."""
 
-GRPO_SLOTS = {
-    "": GRPO,
-    "mode=": MODES,
-    "backend=": BACKENDS,
-    "hardware=": HARDWARE,
-    "ablation=": ["[]", *(f"[{ablation}]" for ablation in ABLATIONS)],
-    "passes=": PASSES,
-}
-SFT_SLOTS = {
-    "": SFT,
-    "mode=": MODES,
-    "backend/sft=": BACKENDS,
-    "hardware=": HARDWARE,
-    "ablation=": ["[]", *(f"[{ablation}]" for ablation in SFT_ABLATIONS)],
-}
+
+def slots(names: list[str], backend: str, ablations: Sequence[str]) -> dict[str, list[str]]:
+    """Words of a command, and their options."""
+    none_or_one = ["[]", *(f"[{ablation}]" for ablation in ablations)]
+    return {"": names, "mode=": MODES, backend: BACKENDS, "hardware=": HARDWARE, "ablation=": none_or_one}
+
+
+GRPO_SLOTS = {**slots(GRPO, "backend=", ABLATIONS), "passes=": PASSES}
+SFT_SLOTS = slots(SFT, "backend/sft=", SFT_ABLATIONS)
 
 
 def every(slots: dict[str, list[str]]) -> list[str]:
@@ -99,6 +94,44 @@ def load_parsed_once(file: IO[str]) -> Any:
     return OmegaConf.create(parsed(file.read()) or {})
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_another_model(compose: Composer, model: str) -> None:
+    check_grpo(compose, f"vsgrpo_2b model={model}")
+    check_sft(compose, f"sft_2b model/sft={model}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_recipe_with_every_model(compose: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OmegaConf, "load", staticmethod(load_parsed_once))
+    for name, model in product(GRPO, MODELS):
+        check_grpo(compose, f"{name} model={model}")
+    for name, model in product(SFT, MODELS):
+        check_sft(compose, f"{name} model/sft={model}")
+
+
+def test_both_slots_have_the_same_models() -> None:
+    assert recipes.options("model/sft", WHERE) == MODELS
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["vsgrpo_2b model=qwen3_vl_4b mode=think", "vsgrpo_2b mode=think ablation=[no_kl] model=qwen3_vl_4b"],
+)
+def test_a_model_comes_in_whatever_the_order(compose: Composer, command: str) -> None:
+    config = resolved(compose, command)
+    assert config.actor_rollout_ref.model.path == "Qwen/Qwen3-VL-4B-Instruct"
+    assert config.actor_rollout_ref.rollout.max_model_len == 1408 + 1024
+    assert (config.vsi.frames.patch_size, config.vsi.frames.max_pixels) == (16, 128 * 32 * 32)
+    assert config.trainer.experiment_name == "vsgrpo_qwen3_vl_4b-think"
+
+
+def test_a_model_leaves_sft_its_own_values(compose: Composer) -> None:
+    config = resolved(compose, "dpo_2b model/sft=qwen2_5_vl_7b")
+    assert (config.model.path, config.optim.lr) == ("Qwen/Qwen2.5-VL-7B-Instruct", 5e-6)
+    assert config.trainer.experiment_name == "dpo_qwen2_5_vl_7b-vanilla"
+
+
 def test_several_ablations_at_once(compose: Composer) -> None:
     config = compose.recipe("vsgrpo_2b mode=think ablation=[no_kl,loose_format,length_reward]")
     assert config.actor_rollout_ref.actor.use_kl_loss is False
@@ -109,10 +142,13 @@ def test_several_ablations_at_once(compose: Composer) -> None:
 def test_no_group_carries_a_name_of_verls() -> None:
     import verl.trainer.config
 
-    theirs = {path.name for path in Path(verl.trainer.config.__path__[0]).iterdir() if path.is_dir()}
+    verls = {path.name for path in Path(verl.trainer.config.__path__[0]).iterdir() if path.is_dir()}
     ours = {path.name for path in WHERE[0].iterdir() if path.is_dir()}
-    assert ours.isdisjoint(theirs), ours & theirs
-    assert ours - {"scripts", "__pycache__"} == {"recipe", "mode", "backend", "hardware", "ablation", "passes"}
+    # verl's `model` lies under other packages in main_ppo; under the SFT trainer it does not, so the slot is model/sft
+    # verl's `model` lies under other packages in main_ppo; under the SFT trainer it does not, so the slot is model/sft
+    assert ours & verls == {"model"}
+    assert ours - {"scripts", "__pycache__"} == {"recipe", "model", "mode", "backend", "hardware", "ablation", "passes"}
+    assert ours - {"scripts", "__pycache__"} == {"recipe", "model", "mode", "backend", "hardware", "ablation", "passes"}
 
 
 def check_grpo(compose: Composer, command: str) -> None:

@@ -68,8 +68,8 @@ def test_the_papers_settings(compose: Composer, recipe: str) -> None:
 def test_model_learning_rate_and_backend(compose: Composer, recipe: str) -> None:
     config = compose.recipe(recipe)
     actor_rollout_ref = config.actor_rollout_ref
-    found = (actor_rollout_ref.model.path, actor_rollout_ref.actor.optim.lr, config.vsi.backend)
-    assert found == MODELS[recipe]
+    composed = (actor_rollout_ref.model.path, actor_rollout_ref.actor.optim.lr, config.vsi.backend)
+    assert composed == MODELS[recipe]
 
 
 @pytest.mark.parametrize("mode", PROMPTS)

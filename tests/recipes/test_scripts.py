@@ -56,7 +56,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 COMMANDS = {
-    "multi_node.sh": (("submit", "10.0.0.7", "vsgrpo_7b", "mode=think"), FOLDERS),
+    "multi_node.sh": (("submit", "vsgrpo_7b", "mode=think"), FOLDERS),
     "vsgrpo_slurm.sh": (("vsgrpo_7b", "mode=think"), FOLDERS | SLURM),
 }
 

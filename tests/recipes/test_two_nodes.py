@@ -65,7 +65,7 @@ class Cluster:
         )
 
     def start_head(self) -> None:
-        ports = (f"--port={self.port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard}")
+        ports = (f"--port={self.port}", f"--dashboard-port={self.dashboard}")
         self.start("head", "head", "--node-ip-address=127.0.0.1", *ports)
         wait(lambda: answers(self.dashboard) and self.takes_jobs(), 240, "Ray's dashboard")
 
@@ -80,8 +80,9 @@ class Cluster:
 
     def submit(self, *overrides: str) -> subprocess.Popen[bytes]:
         log = (self.folder / "job.log").open("ab")
-        command = ["bash", str(SCRIPT), "submit", f"127.0.0.1:{self.dashboard}", "vsgrpo_miniature", *TRAIN, *overrides]
-        return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=self.folder)
+        command = ["bash", str(SCRIPT), "submit", "vsgrpo_miniature", *TRAIN, *overrides]
+        environment = self.environment | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{self.dashboard}"}
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.folder)
 
     def stop(self, name: str) -> None:
         """End a node: its `ray start --block` ends what it started."""

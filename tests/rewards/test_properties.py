@@ -10,19 +10,18 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vsi_support.responses import generate, generate_long
 
 from verl_vsi.rewards.answers import EXTRACTIONS, extract
 from verl_vsi.rewards.formats import FORMATS
 from verl_vsi.rewards.metrics import NUMERIC, mean_relative_accuracy
 from verl_vsi.rewards.vsgrpo import compute_score
-
-Generate = Callable[[int, int], Iterator[str]]
 
 ROWS = [
     ("vsi100k/object_counting", "4"),
@@ -61,12 +60,12 @@ def test_any_text_scores_within_range(
     holds(response, row, choice)
 
 
-def test_generated_responses_score_within_range(generate: Generate) -> None:
+def test_generated_responses_score_within_range() -> None:
     all_hold(generate(20_000, 0))
 
 
 @pytest.mark.slow
-def test_a_million_generated_responses_score_within_range(generate: Generate) -> None:
+def test_a_million_generated_responses_score_within_range() -> None:
     all_hold(generate(1_000_000, 1))
 
 
@@ -103,7 +102,7 @@ def test_ten_megabytes_are_scored_in_linear_time(motif: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_responses_of_ten_megabytes_score_within_range(generate_long: Generate) -> None:
+def test_a_thousand_responses_of_ten_megabytes_score_within_range() -> None:
     all_hold(generate_long(1_000, 2))
 
 
@@ -126,7 +125,7 @@ def same(one: float | None, other: float | None) -> bool:
     return one == other or (one is not None and other is not None and math.isnan(one) and math.isnan(other))
 
 
-def test_official_scores_equal_an_independent_writing(generate: Generate) -> None:
+def test_official_scores_equal_an_independent_writing() -> None:
     draw = np.random.default_rng(0)
     for response in generate(100_000, 3):
         read = extract("official", response, "number")
@@ -156,7 +155,7 @@ def lmms_eval_number(response: str) -> float | None:
     return float(total + current) if running else None
 
 
-def test_lmms_eval_numbers_equal_an_independent_writing(generate: Generate) -> None:
+def test_lmms_eval_numbers_equal_an_independent_writing() -> None:
     for response in generate(100_000, 4):
         read = extract("lmms_eval", response, "number")
         assert read == lmms_eval_number(response), response

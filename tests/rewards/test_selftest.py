@@ -37,10 +37,22 @@ def test_every_extraction_passes_in_vanilla_mode(extraction: str) -> None:
         ({"terms": {"speed": 1.0}}, None, "reward term 'speed' is unknown"),
         ({"modules": ["no_such_module"]}, None, "No module named 'no_such_module'"),
         ({"numerics": "mra"}, None, "numerics"),
+        ({"terms": {}}, None, "the right answer scores 0.0, the wrong answer 400 scores 0.0"),
+        ({"terms": {"accuracy": 0.0}}, None, "give accuracy a weight above 0"),
+        ({"terms": {"accuracy": -1.0, "format": 1.0}, "tag": "think"}, "think", "give accuracy a weight above 0"),
+        ({"terms": {"format": 1.0}, "tag": "think"}, "think", "the right answer scores 1.0"),
+        ({"terms": {"accuracy": 1.0, "wrongness": 2.0}}, None, "the right answer scores 1.0, the wrong answer 400"),
     ],
 )
-def test_what_would_train_to_nothing_is_named(settings: dict[str, Any], mode: str | None, message: str) -> None:
+def test_what_would_train_to_nothing_is_named(
+    settings: dict[str, Any], mode: str | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TERMS, "wrongness", _wrongness)
     assert message in "\n".join(check(settings, mode))
+
+
+def _wrongness(response: Response) -> float:
+    return 1.0 - TERMS["accuracy"](response)
 
 
 @pytest.mark.parametrize(

@@ -7,24 +7,32 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
+from statistics import median
 
 import pytest
+from vsi_support.house import circles, imports, lines, modules, ours
 
-import verl_vsi
-
-ROOT = Path(verl_vsi.__file__).parent
-LINKS = ("data_adapters", "rewards")
 HEAVY = {"torch", "verl", "vllm", "transformers", "ray", "megatron"}
 
 FLOORS = (
     ("rewards.answers", "rewards.formats", "rewards.metrics"),
     ("rewards",),
     ("data_adapters",),
-    ("data_adapters.frames", "data_adapters.leakage", "data_adapters.rows", "data_adapters.scene_files"),
+    (
+        "data_adapters.frames",
+        "data_adapters.leakage",
+        "data_adapters.positions",
+        "data_adapters.rows",
+        "data_adapters.scene_files",
+    ),
     ("data_adapters.importers", "data_adapters.questions", "data_adapters.scannet", "data_adapters.synthetic_rooms"),
-    ("data_adapters.audit", "data_adapters.datasets", "data_adapters.vsi100k", "data_adapters.vsibench_download"),
+    (
+        "data_adapters.audit",
+        "data_adapters.copies",
+        "data_adapters.datasets",
+        "data_adapters.vsi100k",
+        "data_adapters.vsibench_download",
+    ),
     (
         "on_import",
         "run_mark",
@@ -38,7 +46,7 @@ FLOORS = (
     ("cpu", "vllm_plugin", "checkpoint_callback"),
     ("sharing.eligibility", "sharing.packed_layout", "sharing.stored_video", "sharing.vision_features"),
     ("sharing.packing", "sharing.kernels", "sharing.vision", "sharing.log_probs"),
-    ("sharing.batching", "sharing.attention"),
+    ("sharing.batching", "sharing.attention", "sharing.linear_attention"),
     ("sharing.verl_batches", "sharing.model_hooks"),
     ("sharing.engine", "sharing.shadow", "sharing.group_trainer", "sharing.agent_loop", "sharing", "megatron"),
     ("config", "dpo"),
@@ -46,8 +54,11 @@ FLOORS = (
     ("evaluation",),
     ("evaluation.score",),
     ("evaluation.ask", "evaluation.report"),
-    ("miniature",),
+    ("miniature", "miniature.pipeline"),
+    ("miniature.demo",),
+    ("miniature.run_demo", "miniature.experiments"),
     ("plugin",),
+    ("doctor.check",),
     ("doctor",),
     ("commands._common",),
     ("commands",),
@@ -57,44 +68,6 @@ FLOORS = (
 
 APART = (("evaluation.ask", "evaluation.report"),)
 """Rooms on one floor that do not know each other."""
-
-
-@cache
-def modules() -> dict[str, Path]:
-    """Name below verl_vsi -> file."""
-    files = {file for folder in (ROOT, *(ROOT / link for link in LINKS)) for file in folder.rglob("*.py")}
-    return {_name(file): file for file in sorted(files)}
-
-
-def _name(file: Path) -> str:
-    parts = file.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@cache
-def imports(name: str) -> frozenset[str]:
-    """Dotted names that a module imports, wherever in it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(modules()[name].read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return frozenset(found)
-
-
-@cache
-def ours(name: str) -> frozenset[str]:
-    """Modules of ours that a module imports, names below verl_vsi; a name from a package's own file counts as that."""
-    found = set()
-    for node in ast.walk(ast.parse(modules()[name].read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner.removeprefix("verl_vsi.") in modules() else node.module)
-    return frozenset(other.removeprefix("verl_vsi.") for other in found if other.startswith("verl_vsi.")) - {name}
 
 
 def floor_of(name: str) -> int:
@@ -122,31 +95,21 @@ def test_rooms_apart_do_not_know_each_other(one: str, other: str) -> None:
         assert not [name for name in inside if any(o.startswith(neighbour) for o in ours(name))]
 
 
+def test_the_two_halves_of_the_miniature_do_not_import_each_other() -> None:
+    rooms = {name for name in modules() if name.startswith("miniature.")}
+    pretraining = {name for name in rooms if name.startswith("miniature.pretraining")}
+    assert pretraining
+    assert not [(name, other) for name in pretraining for other in ours(name) & (rooms - pretraining)]
+    assert not [(name, other) for name in rooms - pretraining for other in ours(name) & pretraining]
+
+
 def test_no_circle() -> None:
     assert not list(circles())
 
 
-def circles() -> Iterator[list[str]]:
-    """Circles of imports, each once: modules on one that depth-first search finds."""
-    state: dict[str, int] = {}
-    path: list[str] = []
-
-    def visit(name: str) -> Iterator[list[str]]:
-        state[name] = 1
-        path.append(name)
-        for other in sorted(ours(name)):
-            if other not in modules():
-                continue
-            if state.get(other) == 1:
-                yield [*path[path.index(other) :], other]
-            elif other not in state:
-                yield from visit(other)
-        path.pop()
-        state[name] = 2
-
-    for name in modules():
-        if name and name not in state:
-            yield from visit(name)
+def test_modules_are_of_a_size_to_be_read() -> None:
+    assert 90 <= median(lines().values()) <= 140
+    assert {name for name, length in lines().items() if length > 280} == set()
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if name.split(".")[0] == "rewards"])
@@ -172,7 +135,7 @@ ALLOWED = {
 }
 """(module, what is assigned to) -> why that replaces no function of upstream's."""
 
-_CALLABLES = ("MethodType", "partial", "wraps", "wrap")
+_CALLABLES = ("MethodType", "partial", "wraps", "wrap", "staticmethod")
 
 
 def replacements(name: str) -> Iterator[str]:
@@ -225,4 +188,4 @@ def test_the_table_of_patches_lists_every_file_of_the_room() -> None:
     rows = {line.split("|")[1].strip() for line in (patches.__doc__ or "").splitlines() if line.startswith("| ")}
     files = {name.removeprefix("patches.") for name in modules() if name.startswith("patches.")}
     assert rows - {"patch"} == {file for file in files if not file.startswith("_")}
-    assert {*patches.RUN, *patches.CPU, *patches.CPU_VLLM} <= rows
+    assert {*patches.RUN, *patches.VLLM, *patches.CPU, *patches.CPU_VLLM} <= rows

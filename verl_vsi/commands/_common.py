@@ -6,6 +6,7 @@ Exit status: 0 done; 1 a run failed, or a check found something; 2 wrong usage o
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -117,6 +118,27 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
+LARGEST = 2**31 - 1
+
+
+def number(low: float, help: str, high: float | None = LARGEST) -> Any:
+    """A numeric option: out of range is wrong usage, before anything is started. Every one of the commands is such.
+
+    Args:
+        low: the least value.
+        help: its line.
+        high: the greatest value; None: any that is finite.
+    """
+    return typer.Option(min=low, max=high, callback=_finite, help=help)
+
+
+def _finite(value: float | None) -> float | None:
+    """Refuse NaN, which no range excludes, and infinity."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 Root = Annotated[Path, typer.Option(envvar="VSI_ROOT", help="The data root (vsi.root).")]
 OptionalRoot = Annotated[Path | None, typer.Option(envvar="VSI_ROOT", help="The data root (vsi.root).")]
 
@@ -125,7 +147,7 @@ OptionalRoot = Annotated[Path | None, typer.Option(envvar="VSI_ROOT", help="The 
 class FrameOptions:
     """Frames."""
 
-    nframes: Annotated[int | None, typer.Option(help="Frames a video.")] = None
+    nframes: Annotated[int | None, number(1, "Frames a video.")] = None
     sampler: Annotated[str | None, typer.Option(help="qwen, or linspace (VSI-Bench's).")] = None
-    min_pixels: Annotated[int | None, typer.Option(help="Fewest pixels a frame.")] = None
-    max_pixels: Annotated[int | None, typer.Option(help="Most pixels a frame.")] = None
+    min_pixels: Annotated[int | None, number(1, "Fewest pixels a frame.")] = None
+    max_pixels: Annotated[int | None, number(1, "Most pixels a frame.")] = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from verl_vsi.commands import data_views as views
-from verl_vsi.commands._common import OptionalRoot, Root, command, console, say
+from verl_vsi.commands._common import OptionalRoot, Root, command, console, number, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +21,16 @@ app = typer.Typer(help="Build, import, check and audit rows of questions.", no_a
 
 Out = Annotated[Path, typer.Argument(help="The parquet file to write; what is left out goes to OUT.rejected.jsonl.")]
 Split = Annotated[str, typer.Option(help="train, val or test: what the rows say of themselves.")]
-Seed = Annotated[int, typer.Option(help="Of every random choice.")]
-Workers = Annotated[int, typer.Option(help="Processes.")]
+Seed = Annotated[int, number(0, "Of every random choice.")]
+Workers = Annotated[int, number(1, "Processes.", high=1024)]
 Published = Annotated[
     bool, typer.Option("--published", help="Let the benchmark's scenes and ScanNet's val scans in, as the paper did.")
+]
+
+
+Extraction = Annotated[
+    Literal["official", "lmms_eval", "robust"],
+    typer.Option(help="The run's answer extraction: a truth that it can't reach is named."),
 ]
 
 
@@ -46,8 +52,8 @@ class RuleOptions:
     task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None
     total: Annotated[list[str] | None, typer.Option(help="TASK=N questions in all; repeatable.")] = None
     per_scene: Annotated[list[str] | None, typer.Option(help="TASK=N, or N for all tasks; repeatable.")] = None
-    margin: Annotated[float, typer.Option(help="Metres that the nearest must be nearer (paper: 0).")] = 0.0
-    angle: Annotated[float, typer.Option(help="Degrees off the line of sight for left and right (paper: 0).")] = 0.0
+    margin: Annotated[float, number(0, "Metres that the nearest must be nearer (paper: 0).", high=100)] = 0.0
+    angle: Annotated[float, number(0, "Degrees off the line of sight for left and right (paper: 0).", high=90)] = 0.0
 
 
 @app.command(epilog="Example: verl-vsi data build rows/train.parquet --scannet /data/scannet")
@@ -117,8 +123,8 @@ def _numbers(pairs: list[str], tasks: tuple[str, ...], option: str) -> dict[str,
 def rooms(
     root: Annotated[Path, typer.Argument(help="The data root; videos land in ROOT/rooms.")],
     split: Annotated[str, typer.Option(help="Name of the split.")],
-    count: Annotated[int, typer.Option(min=1, help="How many rooms.")],
-    seed: Annotated[int, typer.Option(min=0, help="The family of rooms; give every split its own.")],
+    count: Annotated[int, number(1, "How many rooms.")],
+    seed: Annotated[int, number(0, "The family of rooms; give every split its own.")],
     workers: Workers = 2,
 ) -> None:
     """Render rooms with exact 3D truth: mp4 files and a *.scenes.jsonl for data build. Needs no download."""
@@ -137,6 +143,7 @@ def import_(
     map: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN where content does not tell; repeatable.")] = None,
     published: Published = False,
     split: Split = "train",
+    extraction: Extraction = "robust",
 ) -> None:
     """Bring in a ready-made question file, e.g. the hub's OPPOer/VSI-100k."""
     from verl_vsi.data_adapters.importers import import_rows, parse_mapping
@@ -144,7 +151,8 @@ def import_(
 
     origin = {"builder": "data import", "source": file.name, "published": published}
     with console.status(f"reading {file.name}"):
-        rows = import_rows(file, mapping=parse_mapping(map or []), published=published, split=split)
+        columns = parse_mapping(map or [])
+        rows = import_rows(file, mapping=columns, published=published, split=split, extraction=extraction)
         outcome = write_outcome(out, rows, origin)
     views.show_outcome(outcome)
 
@@ -178,7 +186,7 @@ def bench(
 def videos(
     scannet: Annotated[Path, typer.Option(help="ScanNet as downloaded: .sens files or folders of colour frames.")],
     root: Root,
-    rate: Annotated[float, typer.Option(min=0.1, max=30, help="Frames a second; the benchmark's videos have 24.")] = 24,
+    rate: Annotated[float, number(0.1, "Frames a second; the benchmark's videos have 24.", high=30)] = 24,
     workers: Workers = 2,
 ) -> None:
     """Make ROOT/scannet/<scan>.mp4 from ScanNet's streams; those that are there are kept."""
@@ -216,12 +224,22 @@ def _missing(rows: list[Path], root: Path | None, scannet: Path | None, scans: s
         yield from missing_scans(scannet, scannet_split(scans))
 
 
-@app.command(epilog="Example: verl-vsi data audit rows/train.parquet")
+@app.command(epilog="Example: verl-vsi data audit rows/train.parquet --root /data/vsi")
 @command()
-def audit(file: Annotated[Path, typer.Argument(help="A parquet file of rows.")]) -> None:
-    """Show overlap with the benchmark, duplicates, answers, chance and most-frequent-answer scores per task."""
+def audit(
+    file: Annotated[Path, typer.Argument(help="A parquet file of rows.")],
+    root: OptionalRoot = None,
+    extraction: Extraction = "robust",
+) -> None:
+    """Show overlap with the benchmark, duplicates, answers, chance and most-frequent-answer scores per task.
+
+    Where the benchmark's videos lie under the data root, too, copies of them under other names are looked for.
+    """
     from verl_vsi.data_adapters.audit import audit as audit_rows
+    from verl_vsi.data_adapters.copies import benchmark_copies
     from verl_vsi.data_adapters.rows import iter_rows, read_fingerprint
 
     fingerprint = read_fingerprint(file)
-    views.show_audit(file, fingerprint, audit_rows(iter_rows(file)))
+    views.show_audit(file, fingerprint, audit_rows(iter_rows(file), extraction))
+    if root is not None:
+        views.show_copies(benchmark_copies(iter_rows(file), root))

@@ -87,7 +87,10 @@ def show_audit(path: Path, fingerprint: Mapping[str, Any], audit: Audit) -> None
     builder, rules, source = (fingerprint.get(key, "-") for key in ("builder", "rules", "source"))
     origin = f"{builder}, rules {rules}, source {source}" if fingerprint else "unknown"
     say(f"{path}: {audit.rows} rows of {len(audit.scenes)} scenes; made by {origin}")
+    if fingerprint.get("sha256", audit.sha256) != audit.sha256:
+        say("its rows are not those that the fingerprint is of: the file was edited; build or import it again", "red")
     _show_leaks(bool(fingerprint.get("published")), audit)
+    _show_problems(audit)
     if audit.duplicates:
         spare = sum(audit.duplicates.values()) - len(audit.duplicates)
         say(f"duplicates: {spare} rows ask again; {len(audit.contradictions)} questions have several answers:")
@@ -111,6 +114,24 @@ def _show_leaks(published: bool, audit: Audit) -> None:
     say(f"overlap with VSI-Bench: {counts}{meant}", "red")
     names = audit.benchmark or audit.val_scans
     say("  " + ", ".join(names[:SHOWN]) + (f", ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""))
+
+
+def _show_problems(audit: Audit) -> None:
+    """Rows that can't be used, and those that share a number."""
+    if audit.repeated_indices:
+        say(f"{audit.repeated_indices} rows share their extra_info.index with another: number them anew", "red")
+    rows = sum(map(len, audit.problems.values()))
+    if rows:
+        say(f"{rows} rows can't be scored, and are left out below:", "red")
+        for problem, numbers in list(audit.problems.items())[:SHOWN]:
+            say(f"  row {numbers[0]}{f' and {len(numbers) - 1} more' if len(numbers) > 1 else ''}: {problem}")
+
+
+def show_copies(copies: Mapping[str, str]) -> None:
+    """Videos that are the benchmark's under another name, or are called as the benchmark calls them."""
+    for video, scene in list(copies.items())[:SHOWN]:
+        say(f"{video} is the video of {scene}, a scene of VSI-Bench", "red")
+    say(f"videos with the content of the benchmark's: {len(copies)}")
 
 
 def _task_row(task: str, audit: TaskAudit) -> list[str]:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from verl_vsi.commands._common import command, console
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}
 
@@ -30,15 +30,15 @@ def doctor(
     decoder: Annotated[str, typer.Option(help="the vsi.frames.decoder to try")] = "pyav",
 ) -> None:
     """Say what is installed, what is registered, and the way out; exit status 1 where a run would fail."""
-    from verl_vsi.doctor import examinations, examine
+    from verl_vsi.doctor import check_functions, run_checks
 
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
     with console.status("looking: verl is imported, every recipe composed"):
-        checks = list(examine(examinations(decoder)))
+        checks = list(run_checks(check_functions(decoder)))
     table = _table()
     for check in checks:
-        table.add_row(MARKS[check.status], check.name, escape(check.detail), escape(check.remedy))
+        table.add_row(MARKS[check.status], check.name, escape(check.detail), escape(check.fix))
     console.print(table)
     failed = sum(check.status == "fail" for check in checks)
     console.print(f"[red]{failed} to solve before a run[/]" if failed else "[green]ready[/]")

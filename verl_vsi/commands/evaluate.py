@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verl_vsi.commands._common import FrameOptions, OptionalRoot, command, console, say
+from verl_vsi.commands._common import FrameOptions, OptionalRoot, command, console, number, say
 
 if TYPE_CHECKING:
+    from verl_vsi.evaluation.ask.content_parts import Send
     from verl_vsi.evaluation.ask.endpoint import Endpoint
     from verl_vsi.evaluation.ask.evaluation import Evaluation
     from verl_vsi.evaluation.ask.paper_tables import TablePlan
     from verl_vsi.evaluation.ask.server import ServerSettings
+    from verl_vsi.evaluation.ask.trained_with import TrainedWith
 
 app = typer.Typer(help="Score a model on VSI-Bench or on rows of your own.", add_completion=False)
 
@@ -33,9 +35,9 @@ class QuestionOptions:
         str | None, typer.Option(help="The average: vsibench, vsi100k or present; default: the rows'.")
     ] = None
     tiny: Annotated[bool, typer.Option("--tiny", help="50 questions a task.")] = False
-    per_task: Annotated[int | None, typer.Option(help="So many questions a task.")] = None
+    per_task: Annotated[int | None, number(1, "So many questions a task.")] = None
     condition: Annotated[list[str] | None, typer.Option(help="normal, shuffled or blind; repeatable.")] = None
-    seed: Annotated[int, typer.Option(help="Of draws, shuffling and intervals.")] = 0
+    seed: Annotated[int, number(0, "Of draws, shuffling and intervals.")] = 0
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,15 @@ class ProtocolOptions:
     """Protocol."""
 
     preset: Annotated[
-        str | None, typer.Option(help="official, harness or paper; default: official, for --table paper.")
+        str | None,
+        typer.Option(
+            help="run (as the checkpoint was trained), official, harness or paper; default: the first that can."
+        ),
     ] = None
-    mode: Annotated[str | None, typer.Option(help="vanilla, think or observe; default: vanilla.")] = None
+    mode: Annotated[str | None, typer.Option(help="vanilla, think or observe; default: the run's, or vanilla.")] = None
     prompts: Annotated[str | None, typer.Option(help="official, test or train; default: the preset's.")] = None
     extraction: Annotated[str | None, typer.Option(help="official, harness or robust; default: the preset's.")] = None
-    max_tokens: Annotated[int | None, typer.Option(help="New tokens; default: the preset's, or the mode's.")] = None
+    max_tokens: Annotated[int | None, number(1, "New tokens; default: the preset's, or the mode's.")] = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class ServerOptions:
     """A server of its own."""
 
     lora: Annotated[str, typer.Option(help="A checkpoint's adapter: fold it in, or serve it as one.")] = "fold"
-    max_model_len: Annotated[int | None, typer.Option(help="Tokens of prompt and answer at most.")] = None
+    max_model_len: Annotated[int | None, number(1, "Tokens of prompt and answer at most.")] = None
     serve_arg: Annotated[list[str] | None, typer.Option(help="A further word of vllm serve; repeatable.")] = None
 
 
@@ -76,11 +81,18 @@ class EndpointOptions:
     base_url: Annotated[str, typer.Option(help="Ask this OpenAI-compatible endpoint instead.")] = ""
     key_env: Annotated[str, typer.Option(help="Environment variable of its key.")] = "OPENAI_API_KEY"
     send: Annotated[str | None, typer.Option(help="video or images; default: video here, images to --base-url.")] = None
-    concurrency: Annotated[int, typer.Option(help="Requests at a time.")] = 32
-    retries: Annotated[int, typer.Option(help="Further tries of a question.")] = 5
-    price_in: Annotated[float, typer.Option(help="USD a million prompt tokens.")] = 0.0
-    price_out: Annotated[float, typer.Option(help="USD a million new tokens.")] = 0.0
-    max_cost: Annotated[float | None, typer.Option(help="USD; stops before it is exceeded.")] = None
+    concurrency: Annotated[int, number(1, "Requests at a time.", high=1024)] = 32
+    retries: Annotated[int, number(0, "Further tries of a question.", high=100)] = 5
+    price_in: Annotated[float, number(0, "USD a million prompt tokens.", high=None)] = 0.0
+    price_out: Annotated[float, number(0, "USD a million new tokens.", high=None)] = 0.0
+    max_cost: Annotated[float | None, number(0, "USD; stops before it is exceeded.", high=None)] = None
+
+    def sent_as(self) -> Send:
+        """How videos travel."""
+        send = self.send or ("images" if self.base_url else "video")
+        if send not in ("video", "images"):
+            raise ValueError(f"--send '{send}' is unknown; video or images")
+        return send
 
 
 @app.command()
@@ -93,6 +105,9 @@ def evaluate(
     model_option: Annotated[str, typer.Option("--model", help="The same as MODEL, as other clients name it.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of the results; run again with the same one to go on.")],
     name: Annotated[str, typer.Option(help="What tables call it.")] = "",
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Write a result also where requests failed or nothing could be read.")
+    ] = False,
     questions: QuestionOptions,
     protocol: ProtocolOptions,
     frames: FrameOptions,
@@ -106,13 +121,17 @@ def evaluate(
     from verl_vsi.evaluation.ask.paper_tables import parse_models, plan_table
     from verl_vsi.evaluation.ask.run import run_jobs
     from verl_vsi.evaluation.ask.server import ServerSettings
+    from verl_vsi.evaluation.ask.trained_with import trained_with
     from verl_vsi.evaluation.report.table_formats import results_table
 
     model = model or model_option
     with _sigterm_unwinds():
         _check(model, questions, protocol, paper)
-        evaluation = replace(_evaluation(questions, protocol, frames, paper), model=model, name=name)
-        evaluation = replace(evaluation, send=remote.send or ("images" if remote.base_url else "video"))
+        own = None if paper.table or remote.base_url else trained_with(model)
+        evaluation = _evaluation(questions, protocol, frames, paper, own)
+        evaluation = replace(evaluation, model=model, name=name, incomplete=incomplete, send=remote.sent_as())
+        if own is not None:
+            say(own.line(evaluation.protocol))
         endpoint = Endpoint(model=model, **{k: v for k, v in vars(remote).items() if k != "send"})
         server = ServerSettings(local.lora, local.max_model_len, tuple(local.serve_arg or ()))
         if paper.table:
@@ -134,7 +153,11 @@ def _check(model: str, questions: QuestionOptions, protocol: ProtocolOptions, pa
 
 
 def _evaluation(
-    questions: QuestionOptions, protocol: ProtocolOptions, frames: FrameOptions, paper: TableOptions
+    questions: QuestionOptions,
+    protocol: ProtocolOptions,
+    frames: FrameOptions,
+    paper: TableOptions,
+    own: TrainedWith | None,
 ) -> Evaluation:
     from verl_vsi.evaluation.ask.evaluation import make_evaluation
     from verl_vsi.evaluation.items import TINY
@@ -143,8 +166,9 @@ def _evaluation(
     return make_evaluation(
         questions.rows,
         make_protocol(
-            protocol.preset or ("paper" if paper.table else "official"),
-            protocol.mode or "vanilla",
+            protocol.preset or ("paper" if paper.table else "run" if own else "official"),
+            protocol.mode,
+            run=own.preset if own else None,
             frames=vars(frames),
             prompts=protocol.prompts,
             extraction=protocol.extraction,

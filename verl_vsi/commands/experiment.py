@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from verl_vsi.commands._common import command, console
+from verl_vsi.commands._common import command, console, number
 
 app = typer.Typer(add_completion=False)
 
@@ -20,11 +20,12 @@ def experiment(
     folder: Annotated[Path, typer.Option(help="Everything lands here; run again to go on.")] = Path(
         "outputs/experiments"
     ),
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each run; default: the experiment's.")] = None,
+    steps: Annotated[int | None, number(1, "Steps of each run; default: the experiment's.")] = None,
     model: Annotated[Path | None, typer.Option(help="What every run starts from; default: the shipped base.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each kind; default: the experiment's.")] = None,
+    seeds: Annotated[int | None, number(1, "Runs of each kind; default: the experiment's.", high=1000)] = None,
 ) -> None:
     """Train the miniature in every way that an experiment compares; end in NAME.json and NAME.png."""
+    from verl_vsi.config.versions import require
     from verl_vsi.miniature.experiments.run_experiment import run_experiment
     from verl_vsi.miniature.experiments.variants import EXPERIMENTS
 
@@ -33,6 +34,7 @@ def experiment(
         raise ValueError(f"experiment '{name}' is unknown; one of {', '.join(EXPERIMENTS)}")
     if model is not None and not (model / "model.safetensors").is_file():
         raise ValueError(f"--model {model} holds no model.safetensors")
+    require("verl", "vllm", "torch", "transformers")
     model = model.resolve() if model else None
     plan = replace(plan, steps=steps or plan.steps, seeds=seeds or plan.seeds, model=model)
     run_experiment(plan, folder.resolve(), console)

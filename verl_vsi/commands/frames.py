@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from verl_vsi.commands._common import FrameOptions, Root, command, console, say
+from verl_vsi.commands._common import FrameOptions, Root, command, console, number, say
 
 if TYPE_CHECKING:
     from verl_vsi.data_adapters.frames import FrameSpec
@@ -43,7 +43,7 @@ class VideoOptions:
 class StoredFrameOptions(FrameOptions):
     """Frames."""
 
-    fps: Annotated[float | None, typer.Option(help="Frames a second in place of --nframes.")] = None
+    fps: Annotated[float | None, number(0.001, "Frames a second in place of --nframes.", high=1000)] = None
     decoder: Annotated[str | None, typer.Option(help="pyav or torchcodec.")] = None
     recipe: Annotated[
         str | None, typer.Option(help="Take vsi.frames from this recipe, e.g. vsgrpo_2b (needs verl).")
@@ -58,8 +58,8 @@ def build(
     on_error: Annotated[
         str, typer.Option(help="A broken video: raise (exit 1), skip, or quarantine (and remember it).")
     ] = "raise",
-    timeout: Annotated[float, typer.Option(help="Seconds that one video may take.")] = 60.0,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
+    timeout: Annotated[float, number(0.1, "Seconds that one video may take.")] = 60.0,
+    workers: Annotated[int | None, number(1, "Processes; default: one a core.", high=1024)] = None,
 ) -> None:
     """Decode every video that has no frames yet. Interrupt it as you like: it goes on where it was."""
     from verl_vsi.data_adapters.frames import FrameStore

@@ -11,10 +11,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from verl_vsi.commands._common import command, console
+from verl_vsi.commands._common import command, console, number
 from verl_vsi.config import recipes
 
-app = typer.Typer(help="List, show, compare and estimate recipes.", no_args_is_help=True)
+app = typer.Typer(help="List, show, compare and estimate recipes.", no_args_is_help=True, add_completion=False)
 
 ConfigDir = Annotated[
     Path | None, typer.Option("--config-dir", help="A folder of yours with recipe/*.yaml (or set VSI_RECIPES).")
@@ -81,9 +81,9 @@ def diff(
 def estimate(
     recipe: Annotated[str, typer.Argument(help="A recipe's name.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="As on the command line.")] = None,
-    rows: Annotated[int | None, typer.Option(help="Rows to train on, where the parquet is not there yet.")] = None,
-    videos: Annotated[int, typer.Option(help="Videos that the rows are about.")] = 1201,
-    gpu_gb: Annotated[float, typer.Option("--gpu-gb", help="Memory of a GPU.")] = 80.0,
+    rows: Annotated[int | None, number(1, "Rows to train on, where the parquet is not there yet.")] = None,
+    videos: Annotated[int, number(1, "Videos that the rows are about.")] = 1201,
+    gpu_gb: Annotated[int, number(1, "Memory of a GPU, in GB.")] = 80,
     config_dir: ConfigDir = None,
 ) -> None:
     """Tokens, memory, bytes moved and steps of a recipe, before anything starts.
@@ -147,14 +147,19 @@ def _show_recipe(name: str, overrides: list[str], config_dir: Path | None) -> No
 
 def _show_run(run: Path) -> None:
     from verl_vsi.config import provenance
+    from verl_vsi.data_adapters.untrusted_text import visible
 
     record = provenance.read(run) if run.is_file() else provenance.latest(run)
     if record is None:
         raise ValueError(f"{run} holds no {provenance.FOLDER}/*.json: no recipe was run there")
-    console.print(f"# {record['recipe']}, {record['status']}: {record['start']} to {record['end']}", highlight=False)
-    console.print(f"# versions: {', '.join(f'{k} {v}' for k, v in record['versions'].items())}", highlight=False)
+    lines = [f"{record['recipe']}, {record['status']}: {record['start']} to {record['end']}"]
+    lines.append(f"versions: {', '.join(f'{k} {v}' for k, v in record['versions'].items())}")
     for key, files in record["data"].items():
         for file in files:
             sha = str(file["fingerprint"].get("sha256", "none"))[:16]
-            console.print(f"# data.{key}: {file['file']} (fingerprint {sha})", highlight=False)
-    console.print(record["command"], highlight=False, soft_wrap=True, markup=False)
+            lines.append(f"data.{key}: {file['file']} (fingerprint {sha})")
+    for part in ("source", "model", "machine"):
+        if part in record:
+            lines.append(f"{part}: {', '.join(f'{key} {value}' for key, value in record[part].items())}")
+    for line in [*(f"# {visible(line)}" for line in lines), *provenance.repeat_lines(record)]:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)

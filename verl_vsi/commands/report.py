@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from verl_vsi.commands._common import command, console, say
 
 if TYPE_CHECKING:
     from verl_vsi.evaluation.report.contents import Contents
+    from verl_vsi.evaluation.report.tables import TableRow
 
 app = typer.Typer(help="Tables and pictures from results and runs.", add_completion=False)
 
@@ -31,20 +33,32 @@ def report(
     paper: Annotated[
         list[str] | None, typer.Option(help="table1, table2, vsibench, vsibench_tiny, vsibench_blind.")
     ] = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Answers that lmms-eval, VLMEvalKit or EASI wrote, or a jsonl of ids and answers; repeatable."
+        ),
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="VSI-Bench's test.jsonl or parquet, for answers without their questions.")
+    ] = None,
+    removed_ids: Annotated[Path | None, typer.Option(help="VSI-Bench's pruned_ids.txt: also scores debiased.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, CSV, LaTeX, JSON and pictures.")] = None,
 ) -> None:
     """Show results beside the papers' rows and each other, and draw tasks and training curves.
 
     Several results, or training runs, of one name are runs (seeds) of one entry: their means come with standard errors.
+    Answers of other tools (`--predictions`) are scored by every rule, macro and micro; X and X_blind give a gap.
     """
     from verl_vsi.evaluation.report.contents import cautions, tables
     from verl_vsi.evaluation.report.report_files import write_report
     from verl_vsi.evaluation.report.table_formats import terminal_table
     from verl_vsi.evaluation.report.tables import row_notes
 
-    if not (results or run or paper):
-        raise typer.BadParameter("name results or folders, --run folders or --paper tables")
-    contents = _contents(results or [], run or [], against or [], paper or [])
+    if not (results or run or paper or predictions):
+        raise typer.BadParameter("name results or folders, --run folders, --paper tables or --predictions")
+    rescored = _rescored(predictions or [], questions, removed_ids)
+    contents = replace(_contents(results or [], run or [], against or [], paper or []), rescored=rescored)
     for title, rows in tables(contents).items():
         console.print(terminal_table(rows, title))
         for note in row_notes(rows):
@@ -64,6 +78,16 @@ def _contents(results: list[Path], run: list[str], against: list[str], paper: li
     evaluated = [result for group, _ in gathered for result in group]
     trained = [one for _, group in gathered for one in group] + [read_run(*_path_and_name(word)) for word in run]
     return Contents(evaluated, trained, paper, differences(evaluated, against))
+
+
+def _rescored(files: list[Path], questions: Path | None, removed_ids: Path | None) -> dict[str, list[TableRow]]:
+    from verl_vsi.data_adapters.vsibench_download import read_benchmark, read_ids
+    from verl_vsi.evaluation.report.rescored import name_of, rescored_tables
+    from verl_vsi.evaluation.score.predictions import read_predictions
+
+    known = {str(record["id"]): record for record in read_benchmark(questions)} if questions else None
+    removed = frozenset(map(str, read_ids(removed_ids))) if removed_ids else None
+    return rescored_tables({name_of(file): read_predictions(file, known) for file in files}, removed)
 
 
 def _path_and_name(word: str) -> tuple[str, str]:

@@ -31,7 +31,12 @@ _READ_WHOLE = 2 << 30
 
 
 def step_folder(run: Path, step: int) -> Path:
-    """Folder of the checkpoint of a step."""
+    """Folder of the checkpoint of a step.
+
+    Args:
+        run: folder of the run (`trainer.default_local_dir`).
+        step: of training.
+    """
     return run / f"{_PREFIX}{step}"
 
 

@@ -59,6 +59,8 @@ def count_rows(config: DictConfig) -> int:
     import pyarrow.parquet as pq
 
     files = row_files(config, "train_files")
+    if config.vsi.root is None and any(file.startswith("None/") for file in files):
+        raise ValueError("vsi.root is not set, so there are no rows to count: export VSI_ROOT=FOLDER, or give --rows")
     missing = [file for file in files if not Path(file).is_file()]
     if missing:
         raise ValueError(f"{missing[0]} is not there to count its rows: give --rows")
@@ -86,7 +88,7 @@ def _gpu(recipe: Recipe, capacity: float) -> Iterator[Line]:
     yield Line("GPU: training in all", _gb(sum(term.bytes for term in terms)), "per GPU, without fragmentation")
     if recipe.ppo:
         rollout, load, shape = recipe.config.actor_rollout_ref.rollout, recipe.load, recipe.shape
-        cache = (load.prompt + load.response) * shape.kv_width * shape.layers * 2
+        cache = (load.prompt + load.response) * shape.kv_width * shape.attention_layers * 2
         share = rollout.gpu_memory_utilization
         back = "given back while training" if recipe.config.vsi.hardware.sleep_mode else "kept while training"
         yield Line("GPU: vLLM", f"{share:.0%} of it", f"rollout.gpu_memory_utilization; {back}")

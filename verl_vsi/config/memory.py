@@ -125,7 +125,7 @@ class _Copies:
 
 def _fsdp(recipe: Recipe) -> _Copies:
     shape, gpus = recipe.shape, recipe.load.gpus
-    embedding, layer = shape.vocabulary * shape.hidden, _layer_parameters(shape)
+    embedding, layer = shape.vocabulary * shape.hidden, shape.layer_parameters
     # the root unit stays; a layer and the next one come and go
     largest = layer if shape.tied else max(layer, embedding / 2)
     gathered = (embedding + 2 * largest) * recipe.number if gpus > 1 else 0.0
@@ -137,10 +137,6 @@ def _megatron(recipe: Recipe) -> _Copies:
     parallel, gpus = recipe.config.vsi.hardware.tensor_parallel, recipe.load.gpus
     basis = f"bfloat16 over {parallel} GPU of tensor parallel (Megatron)"
     return _Copies(recipe.shape.parameters * 2 / parallel, basis, 4 / parallel, 12 / gpus, 0.0)
-
-
-def _layer_parameters(shape: ModelShape) -> int:
-    return 2 * shape.hidden**2 + shape.hidden * shape.kv_width + 3 * shape.hidden * shape.feed_forward
 
 
 def _activations(recipe: Recipe) -> Iterator[Term]:

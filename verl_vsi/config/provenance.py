@@ -1,10 +1,11 @@
-"""One JSON a start, in the run's folder: what was run, with which versions and data, from when to when."""
+"""One JSON a start, in the run's folder: what was run, where and with what, from when to when, and how to repeat it."""
 
 from __future__ import annotations
 
 import json
 import platform
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,13 +13,17 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from verl_vsi.config import surroundings
 from verl_vsi.config.access import row_files
+from verl_vsi.config.secret_values import MASK, mask_override, mask_tree
 from verl_vsi.config.trainers import COMMANDS
 from verl_vsi.data_adapters.files import write_text
 from verl_vsi.data_adapters.versions import versions
 
 FOLDER = "provenance"
 """In a run's folder; a file a start, named by its time, so that the last name is the latest start."""
+
+_ONE_PROCESS = "nproc_per_node=1"
 
 PACKAGES = (
     "verl-vsi",
@@ -52,40 +57,83 @@ def describe(config: DictConfig) -> dict[str, Any]:
         config: composed by Hydra, with its `hydra` node.
     """
     hydra = config.hydra
-    overrides = list(hydra.overrides.task)
+    words = [*hydra.overrides.task, *(word for word in hydra.overrides.hydra if not word.startswith("hydra.mode="))]
+    overrides = [mask_override(word) for word in words]
+    started_in = surroundings.shell(sys.argv)
     return {
         "recipe": hydra.runtime.choices.get("recipe"),
         "trainer": config.vsi.trainer,
         "overrides": overrides,
-        "command": repeat(config.vsi.trainer, overrides),
+        "command": repeat(config.vsi.trainer, [*started_in["config_words"], *overrides], started_in["processes"]),
+        "shell": started_in,
         "seed": config.vsi.seed,
         "start": _now(),
         "end": None,
         "status": "started",
         "versions": {"python": platform.python_version(), **versions(PACKAGES)},
+        "source": surroundings.source(),
+        "model": surroundings.model(str(config.vsi.model)),
+        "machine": surroundings.machine(),
         "data": {key: [_data(file) for file in row_files(config, key)] for key in ("train_files", "val_files")},
         "resolved": resolved(config),
     }
 
 
-def repeat(trainer: str, overrides: Sequence[str]) -> str:
-    """The command that starts such a run."""
-    return f"{COMMANDS.get(trainer, f'python -m {trainer}')} {shlex.join(overrides)}"
+def repeat(trainer: str, words: Sequence[str], processes: int = 1) -> str:
+    """The command that starts such a run.
+
+    Args:
+        trainer: verl's module.
+        words: what follows it.
+        processes: that torchrun starts on a node.
+    """
+    command = COMMANDS.get(trainer, f"python -m {trainer}").replace(_ONE_PROCESS, f"nproc_per_node={processes}")
+    return f"{command} {shlex.join(words)}"
+
+
+def repeat_lines(record: Mapping[str, Any]) -> list[str]:
+    """Lines for a new shell that start a run once more; of masked secrets, comments that name them.
+
+    Args:
+        record: of `describe`; one of an earlier version has the command alone.
+    """
+    started_in = record.get("shell")
+    if started_in is None:
+        return [record["command"]]
+    variables: Mapping[str, str] = started_in["environment"]
+    return [
+        f"cd {shlex.quote(started_in['directory'])}",
+        f'export PATH={shlex.quote(started_in["python"])}:"$PATH"',
+        *(f"# {name} held a secret: export it" for name, value in variables.items() if MASK in value),
+        *(f"export {name}={shlex.quote(value)}" for name, value in variables.items() if MASK not in value),
+        *(["# put the secret where *** stands"] if MASK in record["command"] else []),
+        record["command"],
+    ]
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """The config without Hydra's own node, every interpolation resolved."""
+    """The config without Hydra's own node, every interpolation resolved, secrets masked."""
     plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])  # pyright: ignore[reportArgumentType]
-    return OmegaConf.to_container(plain, resolve=True)  # pyright: ignore[reportReturnType]
+    return mask_tree(OmegaConf.to_container(plain, resolve=True))
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:
-    """Write a record whole, or not at all."""
+    """Write a record whole, or not at all.
+
+    Args:
+        record: of a start.
+        path: its file.
+    """
     write_text(path, json.dumps(record, indent=1, sort_keys=False, default=str) + "\n")
 
 
 def finish(path: Path, status: str) -> None:
-    """Note when and how a run ended."""
+    """Note when and how a run ended.
+
+    Args:
+        path: the start's record.
+        status: how it ended, e.g. completed.
+    """
     write({**read(path), "end": _now(), "status": status}, path)
 
 

@@ -16,9 +16,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.config.access import engine_choices, flatten
-from verl_vsi.config.trainers import DPO, PPO, SFT, recipe_folders, recipe_trainer
+from verl_vsi.config.trainers import DPO, PPO, SFT, RecipeFileError, recipe_folders, recipe_trainer
+from verl_vsi.config.versions import require
 
-GROUPS = ("mode", "backend", "backend/sft", "passes", "hardware", "ablation")
+GROUPS = ("mode", "model", "model/sft", "backend", "backend/sft", "passes", "hardware", "ablation")
 """The slots of a recipe."""
 
 CONFIGS = {PPO: "ppo_trainer", SFT: "sft_trainer_engine", DPO: "sft_trainer_engine"}
@@ -35,13 +36,15 @@ class Recipe:
     name: str
     path: Path
     trainer: str
-    """Module that runs it, such as ``verl.trainer.main_ppo``."""
+    """Module that runs it, such as ``verl.trainer.main_ppo``; empty where the file can't be read."""
+    fault: str = ""
+    """Why it can't be read."""
 
     @property
     def header(self) -> str:
         """The comment that opens the file, without ``#`` and Hydra's package line."""
         lines = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             if not line.startswith("#"):
                 break
             if not line.startswith("# @package"):
@@ -50,8 +53,8 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """First line of the header: what is reproduced."""
-        return self.header.partition("\n")[0]
+        """First line of the header: what is reproduced; or why the file can't be read."""
+        return f"can't be read: {self.fault}" if self.fault else self.header.partition("\n")[0]
 
 
 def folders(config_dir: Path | None = None) -> list[Path]:
@@ -66,31 +69,46 @@ def folders(config_dir: Path | None = None) -> list[Path]:
 
 
 def recipes(where: Sequence[Path]) -> Iterator[Recipe]:
-    """Every recipe of these folders, by name; of two with one name the first counts, as in Hydra."""
+    """Every recipe of these folders, by name, broken ones too; of two with one name the first counts, as in Hydra."""
     found: dict[str, Path] = {}
     for folder in where:
         for path in sorted((folder / "recipe").glob("*.yaml")):
-            if not path.stem.startswith("_"):
+            if path.is_file() and not path.stem.startswith("_"):
                 found.setdefault(path.stem, path)
     for name, path in sorted(found.items()):
-        yield Recipe(name, path, recipe_trainer(name, where) or "verl.trainer.main_ppo")
+        try:
+            yield Recipe(name, path, recipe_trainer(name, where) or PPO)
+        except RecipeFileError as error:
+            yield Recipe(name, path, "", str(error))
 
 
 def find_recipe(name: str, where: Sequence[Path]) -> Recipe:
     """The recipe of that name.
 
+    Args:
+        name: of its file, without ending.
+        where: folders of recipes.
+
     Raises:
-        ValueError: there is none; names those that there are.
+        ValueError: there is none, and it names those that there are; or its file can't be read.
     """
     known = {recipe.name: recipe for recipe in recipes(where)}
     if name not in known:
         raise ValueError(f"there is no recipe '{name}'; there are {', '.join(known)}. Recipes of yours: VSI_RECIPES")
+    if known[name].fault:
+        raise ValueError(known[name].fault)
     return known[name]
 
 
 def options(group: str, where: Sequence[Path]) -> list[str]:
-    """Names of a group's options, such as the modes."""
-    return sorted({path.stem for folder in where for path in (folder / group).glob("*.yaml")})
+    """Names of a group's options, such as the modes; what options share has a name that begins with `_`.
+
+    Args:
+        group: a folder's name, e.g. mode.
+        where: folders of recipes.
+    """
+    names = {path.stem for folder in where for path in (folder / group).glob("*.yaml")}
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 @dataclass(frozen=True)
@@ -135,6 +153,7 @@ def composer(config_dir: Path | None = None) -> Iterator[Composer]:
     Args:
         config_dir: a folder of recipes beside the package's and the one that VSI_RECIPES names.
     """
+    require("verl")
     import verl  # noqa: F401  (loads the plug-in, which registers the search path and the resolvers)
     from hydra import initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
@@ -161,7 +180,12 @@ def settings(config: DictConfig) -> dict[str, Any]:
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[KeyDifference]:
-    """Keys whose values differ, in order of name."""
+    """Keys whose values differ, in order of name.
+
+    Args:
+        first: dotted key -> value.
+        second: likewise.
+    """
     return [
         KeyDifference(key, first.get(key, ABSENT), second.get(key, ABSENT))
         for key in sorted(first.keys() | second.keys())

@@ -9,7 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from verl_vsi.config.trainers import DPO, PPO, SFT
 from verl_vsi.config.versions import vllm_version
+
+METHODS = {PPO: "vsgrpo", SFT: "sft", DPO: "dpo"}
+"""What a trainer's runs are called, as recipes are."""
 
 PACKAGE = Path(__file__).parents[1]
 VIDEO_FLAG_SINCE = (0, 28)
@@ -27,6 +31,7 @@ def register() -> None:
         "package": package,
         "if_shared_passes": if_shared_passes,
         "if_shared_rollouts": if_shared_rollouts,
+        "run_name": run_name,
         "add": lambda a, b: a + b,
         "min": min,
     }
@@ -55,15 +60,38 @@ def package(path: str) -> str:
     return str(PACKAGE / path)
 
 
+def run_name(trainer: str, model: str, mode: str) -> str:
+    """Name of a run whose recipe's own model was replaced.
+
+    Args:
+        trainer: verl module that runs it.
+        model: the option of the slot `model`.
+        mode: the paper's.
+    """
+    return f"{METHODS[trainer]}_{model}-{mode}"
+
+
 def if_shared_passes(then: Any, otherwise: Any, *, _root_: Any) -> Any:
-    """The first value where the run's settings allow shared training passes, the second where verl's own run."""
+    """The first value where the run's settings allow shared training passes, the second where verl's own run.
+
+    Args:
+        then: value where they are shared.
+        otherwise: value where not.
+        _root_: the whole config, given by OmegaConf.
+    """
     from verl_vsi.sharing.eligibility import why_upstream_passes
 
     return then if why_upstream_passes(_root_) is None else otherwise
 
 
 def if_shared_rollouts(then: Any, otherwise: Any, *, _root_: Any) -> Any:
-    """The first value where a question can be prepared once for all of its rollouts, else the second."""
+    """The first value where a question can be prepared once for all of its rollouts, else the second.
+
+    Args:
+        then: value where it can.
+        otherwise: value where not.
+        _root_: the whole config, given by OmegaConf.
+    """
     from verl_vsi.sharing.eligibility import why_upstream_rollouts
 
     return then if why_upstream_rollouts(_root_) is None else otherwise

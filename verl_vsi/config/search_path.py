@@ -30,7 +30,7 @@ def _register(_: ModuleType) -> None:
     from hydra.core.plugins import Plugins
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-    from verl_vsi.config import resolvers
+    from verl_vsi.config import misspelt, resolvers
 
     paths = search_paths(os.environ)
 
@@ -41,6 +41,7 @@ def _register(_: ModuleType) -> None:
             resolvers.register()
             refuse_wrong_trainer(recipe_folders(os.environ))
             say_if_unchecked(sys.argv)
+            misspelt.check_words(sys.argv, recipe_folders(os.environ))
             for path in paths:
                 search_path.append(provider="verl-vsi", path=path)
 

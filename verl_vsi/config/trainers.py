@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from verl_vsi.config.problems import Problem, explain
 
@@ -22,6 +23,7 @@ COMMANDS = {PPO: f"python -m {PPO}", SFT: f"{_TORCHRUN} {SFT}", DPO: f"{_TORCHRU
 """How each trainer is started; under torchrun, a process for each GPU."""
 
 _GROUP = "recipe"
+_MODEL, _SFT_MODEL = "model=", "model/sft="
 PACKAGE = Path(__file__).parents[1]
 USER_VARIABLE = "VSI_RECIPES"
 """Environment variable: a folder of the user's with recipe/, mode/, ablation/ and the like."""
@@ -44,7 +46,7 @@ def is_our_recipe(name: str, arguments: Sequence[str]) -> bool:
 
 
 def refuse_wrong_trainer(folders: Sequence[Path]) -> None:
-    """Stop this process if it is a trainer that the recipe in its command does not belong to.
+    """Stop this process if it is a trainer that the recipe or the slot in its command does not belong to.
 
     Args:
         folders: where `recipe/` folders are.
@@ -52,7 +54,8 @@ def refuse_wrong_trainer(folders: Sequence[Path]) -> None:
     Raises:
         SystemExit: with the right command on stderr.
     """
-    problem = wrong_trainer(running_module(), sys.argv[1:], folders)
+    module, arguments = running_module(), sys.argv[1:]
+    problem = wrong_trainer(module, arguments, folders) or wrong_slot(module, arguments, folders)
     if problem is not None:
         print(explain([problem]), file=sys.stderr, flush=True)
         raise SystemExit(1)
@@ -75,7 +78,13 @@ def running_module() -> str:
 
 
 def wrong_trainer(module: str, arguments: Sequence[str], folders: Sequence[Path]) -> Problem | None:
-    """The right command for a recipe that was given to another trainer."""
+    """The right command for a recipe that was given to another trainer.
+
+    Args:
+        module: that was started.
+        arguments: its words.
+        folders: folders of recipes.
+    """
     names = [a.lstrip("+").split("=", 1)[1] for a in arguments if a.lstrip("+").startswith(f"{_GROUP}=")]
     if not names or module not in COMMANDS:
         return None
@@ -89,20 +98,76 @@ def wrong_trainer(module: str, arguments: Sequence[str], folders: Sequence[Path]
     )
 
 
-def recipe_trainer(name: str, folders: Sequence[Path]) -> str | None:
-    """What `vsi.trainer` a recipe sets, by itself or through the recipes that it builds on; None where unknown."""
+def wrong_slot(module: str, arguments: Sequence[str], folders: Sequence[Path]) -> Problem | None:
+    """The right command for ``model=`` under the SFT trainer, where it is a group of verl's own.
+
+    Args:
+        module: that ``python -m`` runs.
+        arguments: of the command.
+        folders: where our groups are, the user's included.
+    """
+    given = next((a for a in arguments if a.lstrip("+").startswith(_MODEL)), "").lstrip("+")
+    option = given.removeprefix(_MODEL)
+    known = any((folder / "model" / f"{option}.yaml").is_file() for folder in folders)
+    if module not in (SFT, DPO) or not given or not known:
+        return None
+    right = [a.replace(_MODEL, _SFT_MODEL, 1) if a.lstrip("+") == given else a for a in arguments]
+    return Problem(
+        f"{given} would replace verl's own group `model` under {module}; there the slot is {_SFT_MODEL}",
+        f"{COMMANDS[module]} {shlex.join(right)}",
+    )
+
+
+def recipe_trainer(name: str, folders: Sequence[Path], above: Sequence[str] = ()) -> str | None:
+    """What `vsi.trainer` a recipe sets, by itself or through the recipes that it builds on; None where unknown.
+
+    Args:
+        name: of the recipe.
+        folders: where `recipe/` folders are.
+        above: recipes that build on it, the asked one first.
+
+    Raises:
+        RecipeFileError: its file, or one that it builds on, can't be read; or it builds on itself.
+    """
     path = next((path for folder in folders if (path := folder / _GROUP / f"{name}.yaml").is_file()), None)
     if path is None:
         return None
+    if name in above:
+        raise RecipeFileError(f"{path}: the recipe builds on itself ({' -> '.join([*above, name])})")
+    content = read_recipe(path)
+    own = content.get("vsi")
+    trainer = own.get("trainer") if isinstance(own, Mapping) else None
+    if trainer:
+        return str(trainer)
+    defaults = content.get("defaults")
+    bases = [entry for entry in defaults if isinstance(entry, str)] if isinstance(defaults, list) else []
+    names = [base.rpartition("/")[2] for base in reversed(bases) if base != "_self_"]
+    trainers = (recipe_trainer(base, folders, [*above, name]) for base in names)
+    return next((trainer for trainer in trainers if trainer), None)
+
+
+class RecipeFileError(ValueError):
+    """A recipe's file can't be read; the message names file, line and cause."""
+
+
+def read_recipe(path: Path) -> Mapping[str, Any]:
+    """A recipe's file as it stands, before Hydra.
+
+    Raises:
+        RecipeFileError: it is no text, no YAML, or no mapping.
+    """
     import yaml  # not needed in processes that were given no recipe
 
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    trainer = (content.get("vsi") or {}).get("trainer")
-    if trainer:
-        return trainer
-    bases = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
-    trainers = (recipe_trainer(base.rpartition("/")[2], folders) for base in reversed(bases))
-    return next((trainer for trainer in trainers if trainer), None)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RecipeFileError(f"{path}{line}: not YAML ({error.problem})") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise RecipeFileError(f"{path}: can't be read as YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, Mapping | None):
+        raise RecipeFileError(f"{path}: a recipe is a mapping of keys, and this is a {type(content).__name__}")
+    return content or {}
 
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:

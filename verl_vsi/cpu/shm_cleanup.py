@@ -20,7 +20,12 @@ OLD = 600.0
 
 
 def sweep(memory: Path, processes: Path) -> list[Path]:
-    """Remove dead ring buffers under `memory`; return them."""
+    """Remove dead ring buffers under `memory`; return them.
+
+    Args:
+        memory: shared memory's folder, /dev/shm.
+        processes: /proc.
+    """
     old = [file for file in memory.glob("psm_*") if _is_old_buffer(file)]
     if not old:
         return []

@@ -16,19 +16,8 @@ from verl_vsi.doctor.check import Check
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-SUPPORTED_VERL = ">=0.9.1,<0.10"
 TESTED_PYTHON = (3, 11)
-LINKS = ("data_adapters", "recipes", "rewards")
-"""Folders at the root of the repository that the package reaches by symbolic links."""
-
 INSTALL_VERL = "pip install 'verl[vllm]==0.9.1' on a GPU node, `pip install --no-deps verl==0.9.1` in verl's image"
-VERL_NEEDS, CORE = ("transformers", "tensordict", "ray", "TransferQueue"), "verl-core"
-"""verl 0.9.1's stable image has transformers 5.3.0 and TransferQueue 0.1.8, older than verl asks for."""
-GPU_STACK = ("torch>=2.11", "vllm>=0.24,<0.32", "megatron-bridge>=0.5,<0.7")
-"""torch and vLLM from those of verl's own sets on; vLLM up to the newest whose CPU build was run."""
-OPTIONAL = ("megatron-bridge",)
-TESTED_ON_CPU = {"transformers": "5.10.4", "ray": "2.60.0", "tensordict": "0.10.0"}
-"""What the CPU set brings with it, and no requirement of ours pins."""
 
 
 def python() -> Iterator[Check]:
@@ -38,6 +27,10 @@ def python() -> Iterator[Check]:
         yield Check("Python", "ok", detail)
     else:
         yield Check("Python", "warn", detail, "the tested sets are for Python 3.11")
+
+
+LINKS = ("data_adapters", "recipes", "rewards")
+"""Folders at the root of the repository that the package reaches by symbolic links."""
 
 
 def checkout(package: Path = Path(verl_vsi.__file__).parent) -> Iterator[Check]:
@@ -57,11 +50,11 @@ def checkout(package: Path = Path(verl_vsi.__file__).parent) -> Iterator[Check]:
 def packages() -> Iterator[Check]:
     """verl's version, then every requirement of ours and of the set for this machine."""
     yield _verl()
-    chosen = "cpu" if choose(Surroundings.here()).cpu else "gpu"
-    for requirement in _requirements(chosen):
+    extra = "cpu" if choose(Surroundings.here()).cpu else "gpu"
+    for requirement in requirements(extra):
         if requirement.name != "verl":
-            yield _against(requirement, f"the {chosen} set has")
-    yield from _tested_beside() if chosen == "cpu" else _gpu_stack()
+            yield check_requirement(requirement, f"the {extra} set has")
+    yield from _unpinned() if extra == "cpu" else gpu_stack()
 
 
 def flash_attention() -> Iterator[Check]:
@@ -75,43 +68,54 @@ def flash_attention() -> Iterator[Check]:
             "attention",
             "warn",
             "no flash-attn: recipes use sdpa, without remove_padding, which is slower",
-            "README, 'On GPUs': install the flash-attn wheel for your torch and CUDA",
+            "docs, 'On one GPU': install the flash-attn wheel for your torch and CUDA",
         )
+
+
+SUPPORTED_VERL, TESTED_VERL = ">=0.9.1,<0.10", "0.9.1"
 
 
 def _verl() -> Check:
     from packaging.specifiers import SpecifierSet
 
-    found = _version("verl")
-    if found is None:
+    installed = _version("verl")
+    if installed is None:
         return Check("verl", "fail", "not installed", INSTALL_VERL)
-    if not SpecifierSet(SUPPORTED_VERL).contains(found, prereleases=True):
-        return Check("verl", "fail", f"{found}, outside {SUPPORTED_VERL}", "pip install 'verl==0.9.1'")
-    if found != "0.9.1":
-        return Check("verl", "warn", f"{found}; tested with 0.9.1", "pytest tests/verl_vsi/patches, in a checkout")
-    return Check("verl", "ok", found)
+    if not SpecifierSet(SUPPORTED_VERL).contains(installed, prereleases=True):
+        return Check("verl", "fail", f"{installed}, outside {SUPPORTED_VERL}", f"pip install 'verl=={TESTED_VERL}'")
+    if installed != TESTED_VERL:
+        detail = f"{installed}; tested with {TESTED_VERL}"
+        return Check("verl", "warn", detail, "pytest tests/verl_vsi/patches, in a checkout")
+    return Check("verl", "ok", installed)
 
 
-def _requirements(chosen: str) -> Iterator[Requirement]:
-    """Of the package's own metadata: the base ones and those of the extra `chosen`."""
+def requirements(extra: str) -> Iterator[Requirement]:
+    """Of the package's own metadata: the base ones and those of an extra, ``cpu`` or ``gpu``."""
     from packaging.requirements import Requirement
 
     for line in requires("verl-vsi") or []:
         requirement = Requirement(line)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": chosen}):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
             yield requirement
 
 
-def _gpu_stack() -> Iterator[Check]:
+VERL_NEEDS, CORE = ("transformers", "tensordict", "ray", "TransferQueue"), "verl-core"
+"""verl 0.9.1's stable image has transformers 5.3.0 and TransferQueue 0.1.8, older than verl asks for."""
+GPU_STACK = ("torch>=2.11", "vllm>=0.24,<0.32", "megatron-bridge>=0.5,<0.7")
+"""torch and vLLM from those of verl's own sets on; vLLM up to the newest whose CPU build was run."""
+OPTIONAL = ("megatron-bridge",)
+
+
+def gpu_stack() -> Iterator[Check]:
     """What verl asks for, which its own container images do not always hold, and what we need of the rest."""
     from packaging.requirements import Requirement
 
     for requirement in _verl_needs():
-        yield _against(requirement, "verl asks for")
+        yield check_requirement(requirement, "verl asks for")
     for line in GPU_STACK:
         requirement = Requirement(line)
         if _version(requirement.name) is not None or requirement.name not in OPTIONAL:
-            yield _against(requirement, "supported is")
+            yield check_requirement(requirement, "supported is")
 
 
 def _verl_needs() -> Iterator[Requirement]:
@@ -120,31 +124,42 @@ def _verl_needs() -> Iterator[Requirement]:
 
     if _version("verl") is None:
         return
-    requirements = [Requirement(line) for line in requires("verl") or []]
+    every = [Requirement(line) for line in requires("verl") or []]
     for name in VERL_NEEDS:
-        named = [r for r in requirements if r.name == name and (not r.marker or r.marker.evaluate({"extra": CORE}))]
+        named = [r for r in every if r.name == name and (not r.marker or r.marker.evaluate({"extra": CORE}))]
         yield from named[:1]
 
 
-def _against(requirement: Requirement, whose: str) -> Check:
-    found, wanted = _version(requirement.name), requirement.specifier
-    remedy = f"pip install '{requirement.name}{wanted}'"
-    if found is None:
-        return Check(requirement.name, "fail", f"not installed ({wanted or 'any version'})", remedy)
-    if not wanted.contains(found, prereleases=True):
-        return Check(requirement.name, "warn", f"{found}; {whose} {wanted}", remedy)
-    return Check(requirement.name, "ok", found)
+def check_requirement(requirement: Requirement, whose: str) -> Check:
+    """Hold a requirement against what is installed.
+
+    Args:
+        requirement: a package and its versions.
+        whose: the words before the versions, where others are installed.
+    """
+    installed, versions = _version(requirement.name), requirement.specifier
+    fix = f"pip install '{requirement.name}{versions}'"
+    if installed is None:
+        return Check(requirement.name, "fail", f"not installed ({versions or 'any version'})", fix)
+    if not versions.contains(installed, prereleases=True):
+        return Check(requirement.name, "warn", f"{installed}; {whose} {versions}", fix)
+    return Check(requirement.name, "ok", installed)
 
 
-def _tested_beside() -> Iterator[Check]:
+TESTED_ON_CPU = {"transformers": "5.10.4", "ray": "2.60.0", "tensordict": "0.10.0"}
+"""What the CPU set brings with it, and no requirement of ours pins."""
+
+
+def _unpinned() -> Iterator[Check]:
     for name, tested in TESTED_ON_CPU.items():
-        found = _version(name)
-        if found is None:
+        installed = _version(name)
+        if installed is None:
             yield Check(name, "fail", "not installed", f"pip install {name}=={tested}")
-        elif found != tested:
-            yield Check(name, "warn", f"{found}; tested with {tested}", f"pip install {name}=={tested}, if a run fails")
+        elif installed != tested:
+            fix = f"pip install {name}=={tested}, if a run fails"
+            yield Check(name, "warn", f"{installed}; tested with {tested}", fix)
         else:
-            yield Check(name, "ok", found)
+            yield Check(name, "ok", installed)
 
 
 def _version(name: str) -> str | None:

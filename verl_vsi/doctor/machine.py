@@ -12,54 +12,6 @@ from pathlib import Path
 from verl_vsi.cpu.platform_choice import PLATFORM_VARIABLE, Surroundings, choose
 from verl_vsi.doctor.check import Check
 
-# MERGED Whether every recipe composes against the installed verl.
-
-
-def compositions() -> Iterator[Check]:
-    """Compose each recipe as its trainer would; ours and those under VSI_RECIPES."""
-    if find_spec("verl") is None:
-        return
-    from verl_vsi.config.trainers import recipe_folders
-
-    good = []
-    for folder in recipe_folders(os.environ):
-        for path in sorted((folder / "recipe").glob("[!_]*.yaml")):
-            error = composes(path.stem, folder)
-            if error is None:
-                good.append(path.stem)
-            else:
-                remedy = f"correct {path}, or install the verl that it was written for"
-                yield Check("recipe", "fail", f"{path.stem}: {error}", remedy)
-    yield Check("recipes", "ok" if good else "warn", ", ".join(good) or "none", "" if good else "reinstall verl-vsi")
-
-
-def composes(name: str, folder: Path) -> str | None:
-    """The error that composing `name` gives; None where it composes."""
-    from hydra import compose, initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
-
-    from verl_vsi.config.recipes import CONFIGS
-    from verl_vsi.config.trainers import recipe_folders, recipe_trainer
-
-    trainer = recipe_trainer(name, [folder, *recipe_folders(os.environ)])
-    if trainer not in CONFIGS:
-        return f"vsi.trainer is {trainer}, choose one of {', '.join(CONFIGS)}"
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_module("verl.trainer.config", version_base=None):
-            compose(CONFIGS[trainer], overrides=[f"+recipe={name}", f"hydra.searchpath=[file://{folder}]"])
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
-GIB = 1 << 30
-ENOUGH_SHARED_MEMORY = 1 * GIB
-"""Ray's object store and vLLM's queues; a container has 64 MB unless told otherwise."""
-LEAST_SHARED_MEMORY = 256 << 20
-"""vLLM refuses to start with less."""
-MUCH_LEFT_BEHIND = 100 << 20
-
 
 def platform() -> Iterator[Check]:
     """Which platform verl would train on, and why."""
@@ -67,8 +19,8 @@ def platform() -> Iterator[Check]:
     if choice.cpu:
         yield Check("platform", "ok", f"CPU: {choice.why}")
     elif choice.unsure:
-        remedy = f"to train on this machine's CPU: `ray stop`, then set {PLATFORM_VARIABLE}=cpu"
-        yield Check("platform", "warn", f"verl's own choice: {choice.why}", remedy)
+        fix = f"to train on this machine's CPU: `ray stop`, then set {PLATFORM_VARIABLE}=cpu"
+        yield Check("platform", "warn", f"verl's own choice: {choice.why}", fix)
     else:
         yield Check("platform", "ok", f"verl's own choice: {choice.why}")
 
@@ -94,36 +46,46 @@ def driver(file: Path = DRIVER_FILE, torch_version: Path | None = None) -> Itera
         return
     detail = f"{version[0]}, and torch is built for CUDA {cuda[1]}"
     if int(cuda[1]) >= 13 and int(version[1]) < CUDA_13_DRIVER:
-        remedy = (
-            f"a driver of {CUDA_13_DRIVER} or newer, or torch's cu126 build: it and vLLM's from PyTorch's own index"
-        )
-        yield Check("NVIDIA driver", "fail", f"{detail}, which needs {CUDA_13_DRIVER}", remedy)
+        fix = f"a driver of {CUDA_13_DRIVER} or newer, or torch's cu126 build: it and vLLM's from PyTorch's own index"
+        yield Check("NVIDIA driver", "fail", f"{detail}, which needs {CUDA_13_DRIVER}", fix)
     else:
         yield Check("NVIDIA driver", "ok", detail)
 
 
-def clip(decoder: str = "pyav") -> Iterator[Check]:
+GREY_LEVELS = (40, 90, 140, 190)
+"""Of the four frames of the trial's clip."""
+
+
+def decoding(decoder: str = "pyav") -> Iterator[Check]:
     """Write a clip of four frames, decode it through the frame store, and compare."""
     import numpy as np
 
     from verl_vsi.data_adapters.frames import FrameSpec, FrameStore
     from verl_vsi.data_adapters.mp4 import encode_mp4
 
-    grey = [np.full((112, 112, 3), level, np.uint8) for level in (40, 90, 140, 190)]
+    frames = [np.full((112, 112, 3), level, np.uint8) for level in GREY_LEVELS]
     spec = FrameSpec("linspace", 4, min_pixels=112 * 112, max_pixels=112 * 112, decoder=decoder)  # pyright: ignore
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "clip.mp4"
-        video.write_bytes(encode_mp4(grey))
+        video.write_bytes(encode_mp4(frames))
         try:
             levels = FrameStore(Path(folder) / "frames", spec).frames(video).array.mean(axis=(1, 2, 3))
         except Exception as error:
-            remedy = "pip install --force-reinstall av, or another vsi.frames.decoder"
-            yield Check("video", "fail", f"{decoder}: {type(error).__name__}: {error}", remedy)
+            fix = "pip install --force-reinstall av, or another vsi.frames.decoder"
+            yield Check("video", "fail", f"{decoder}: {type(error).__name__}: {error}", fix)
             return
-    if np.abs(levels - [40, 90, 140, 190]).max() > 10:
+    if np.abs(levels - GREY_LEVELS).max() > 10:
         yield Check("video", "fail", f"{decoder} gave other pictures than were written", "try another decoder")
     else:
         yield Check("video", "ok", f"{decoder} decodes an mp4")
+
+
+GIB = 1 << 30
+ENOUGH_SHARED_MEMORY = 1 * GIB
+"""Ray's object store and vLLM's queues; a container has 64 MB unless started with more."""
+LEAST_SHARED_MEMORY = 256 << 20
+"""vLLM refuses to start with less."""
+MUCH_LEFT_BEHIND = 100 << 20
 
 
 def shared_memory(folder: Path = Path("/dev/shm")) -> Iterator[Check]:
@@ -138,7 +100,7 @@ def shared_memory(folder: Path = Path("/dev/shm")) -> Iterator[Check]:
         yield Check("shared memory", status, detail, "in a container: docker run --shm-size=8g (or --ipc=host)")
     else:
         yield Check("shared memory", "ok", detail)
-    left = sum(file.stat().st_blocks * 512 for file in folder.glob("psm_*"))
-    if left > MUCH_LEFT_BEHIND:
-        remedy = f"when no run is going on: rm {folder}/psm_*"
-        yield Check("shared memory", "warn", f"{left >> 20} MB in segments named psm_*, which ended runs leave", remedy)
+    left_behind = sum(file.stat().st_blocks * 512 for file in folder.glob("psm_*"))
+    if left_behind > MUCH_LEFT_BEHIND:
+        detail = f"{left_behind >> 20} MB in segments named psm_*, which ended runs leave"
+        yield Check("shared memory", "warn", detail, f"when no run is going on: rm {folder}/psm_*")

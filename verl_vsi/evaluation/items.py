@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from verl_vsi.data_adapters.rows import read_fingerprint, read_rows
-from verl_vsi.data_adapters.schema import Kind
+from verl_vsi.data_adapters.rows import check_answer, read_fingerprint, read_rows
+from verl_vsi.data_adapters.schema import Kind, Question
 from verl_vsi.evaluation.task_columns import column_of
 
 Condition = Literal["normal", "shuffled", "blind"]
@@ -31,7 +31,7 @@ class Item:
     """One question to ask.
 
     Args:
-        index: its row's number in the file.
+        index: its row's place in the file, from 0; what a row says of its index may be said twice.
         data_source: as verl groups it, e.g. ``vsibench/object_counting``.
         task: question type.
         kind: how it is scored.
@@ -55,7 +55,7 @@ class Item:
     dataset: str = ""
 
 
-Status = Literal["ok", "refused", "failed"]
+Status = Literal["ok", "empty", "refused", "failed"]
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,15 @@ class Reply:
 
     Args:
         index: the question's row.
-        status: `ok`; `refused`: the model or its provider declined; `failed`: no answer after all retries.
+        status: `ok`; `empty`: the model ended without a word; `refused`: the model or its provider declined;
+            `failed`: no answer after all retries.
         text: what the model wrote; empty where nothing came.
         finish: why it stopped; ``length`` = cut by the budget.
         prompt_tokens: as the server counted them.
         completion_tokens: as the server counted them.
         attempts: requests sent for it.
-        error: the last error where it failed or was refused.
+        error: the last error where it failed, was refused or is empty.
+        model: who answered, as the endpoint says.
     """
 
     index: int
@@ -81,6 +83,7 @@ class Reply:
     completion_tokens: int = 0
     attempts: int = 1
     error: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,39 +111,57 @@ def read_set(path: str | Path, *, tiny: bool = False, limit: int | None = None, 
         seed: of the draw.
 
     Raises:
-        FileNotFoundError, ValueError: see `verl_vsi.data_adapters.rows.open_rows`.
+        FileNotFoundError, ValueError: see `verl_vsi.data_adapters.rows.open_rows`; or a limit below 1.
     """
-    items = tuple(item_of(row) for row in read_rows(path))
+    items = tuple(item_of(place, row) for place, row in enumerate(read_rows(path)))
     fingerprint = dict(read_fingerprint(path)) or {"sha256": digest(items), "builder": "not written by verl-vsi"}
-    count = limit or (TINY if tiny else None)
+    count = TINY if tiny and limit is None else limit
     if count is not None:
+        if count < 1:
+            raise ValueError(f"{count} questions a task: take at least one")
         items = draw(items, count, seed)
         fingerprint |= {"per_task": count, "draw_seed": seed}
     fingerprint |= {"questions": len(items), "asked_sha256": digest(items)}
     return QuestionSet(items, Path(path).stem, fingerprint)
 
 
-def item_of(row: Mapping[str, Any]) -> Item:
+def item_of(place: int, row: Mapping[str, Any]) -> Item:
     """A row as a question.
 
+    Args:
+        place: of the row in its file, from 0.
+        row: as `verl_vsi.data_adapters.rows` writes it.
+
     Raises:
-        ValueError: the row names no single video or an unknown task.
+        ValueError: the row lacks a field, names no single video, an unknown task, or a truth that nothing can reach.
     """
-    info = row["extra_info"]
+    try:
+        item = _item(place, row)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"row {place}: a field is missing or null ({error}); bring foreign files in with verl-vsi data import"
+        ) from error
     if len(row["videos"]) != 1:
-        raise ValueError(f"row {info['index']} (scene '{info['scene_id']}') has {len(row['videos'])} videos, wants one")
-    column_of(info["task"])
+        raise ValueError(f"row {place} (scene '{item.scene_id}') has {len(row['videos'])} videos, wants one")
+    column_of(item.task)
+    question = Question(item.task, item.question, item.truth, item.kind, item.scene_id, item.options)
+    check_answer(question, f"row {place} (scene '{item.scene_id}')")
+    return item
+
+
+def _item(place: int, row: Mapping[str, Any]) -> Item:
+    info = row["extra_info"]
     return Item(
-        index=info["index"],
+        index=place,
         data_source=row["data_source"],
         task=info["task"],
         kind=info["kind"],
         scene_id=info["scene_id"],
         question=info["question"],
         options=tuple(info["options"] or ()),
-        truth=row["reward_model"]["ground_truth"],
-        video=row["videos"][0],
-        dataset=info["dataset"],
+        truth=row["reward_model"]["ground_truth"] or "",
+        video=next(iter(row["videos"]), None),
+        dataset=info["dataset"] or "",
     )
 
 

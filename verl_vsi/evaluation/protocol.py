@@ -1,9 +1,10 @@
-"""How questions are asked and read: prompts, budget, frames, extraction. Presets name the three in use.
+"""How questions are asked and read: prompts, budget, frames, extraction. Presets name what is in use.
 
 `official`  VSI-Bench's own code: 32 linspace frames, its prompts, 16 new tokens, greedy, the first word (2412.14171).
 `harness`   lmms-eval since July 2026: the same, but a number is the first number anywhere in the answer.
 `paper`     vsGRPO's T/O/V prompts (2504.00883), each mode with a budget of its own; what the paper leaves unstated
             (frames, pixels, budget, reading) is ours and stands in the labels.
+`run`       the mode, evaluation prompts and frames of a checkpoint's own training; see `ask.trained_with`.
 """
 
 from __future__ import annotations
@@ -100,12 +101,17 @@ class Protocol:
         post = CHOICE_POST if item.kind == "choice" else NUMBER_POST
         return f"{PRE}\n{user_text(item.question, item.options, post)}"
 
+    @property
+    def _has_published_prompts(self) -> bool:
+        published, prompt = load_mode(self.mode.name), "eval_prompt" if self.prompts == "test" else "train_prompt"
+        return self.prompts == "official" or getattr(self.mode, prompt) == getattr(published, prompt)
+
     def labels(self) -> dict[str, Any]:
         """The protocol's part of `Labels`: each knob by name."""
         return {
             "preset": self.preset,
             "mode": self.mode.name,
-            "prompts": PROMPT_SETS[self.prompts],
+            "prompts": PROMPT_SETS[self.prompts] if self._has_published_prompts else "the run's own prompts",
             "extraction": self.extraction,
             "frames": self.frames.key,
             "nframes": self.frames.nframes if self.frames.fps is None else f"{self.frames.fps:g} a second",
@@ -125,12 +131,14 @@ class Preset:
         extraction: how an answer is read.
         frames: which frames, how large.
         max_tokens: new tokens; None: the mode's.
+        mode: that it belongs to; None: any.
     """
 
     prompts: str
     extraction: str
     frames: FrameSpec
     max_tokens: int | None
+    mode: Mode | None = None
 
 
 _BENCH = FrameSpec(sampler="linspace", nframes=32)
@@ -143,27 +151,37 @@ PRESETS = {
 
 
 def make_protocol(
-    preset: str, mode: str = "vanilla", *, frames: Mapping[str, Any] | None = None, **settings: Any
+    preset: str,
+    mode: str | None = None,
+    *,
+    frames: Mapping[str, Any] | None = None,
+    run: Preset | None = None,
+    **settings: Any,
 ) -> Protocol:
     """A preset, with what the caller sets otherwise (values of None are left as the preset has them).
 
     Args:
-        preset: a name of `PRESETS`.
-        mode: vanilla, think or observe.
+        preset: a name of `PRESETS`, or ``run``.
+        mode: vanilla, think or observe; None: the preset's, else vanilla.
         frames: fields of `FrameSpec` that differ from the preset's.
+        run: the preset of a checkpoint's own run, where there is one.
         settings: further fields of `Protocol` that do.
 
     Raises:
         ValueError: an unknown name, or settings that do not go together; says what to change.
     """
-    if preset not in PRESETS:
-        raise ValueError(f"preset '{preset}' is unknown; choose one of {', '.join(PRESETS)}")
-    base, recipe_mode = PRESETS[preset], load_mode(mode)
+    presets = PRESETS | ({"run": run} if run else {})
+    if preset not in presets:
+        hint = " (run: for checkpoints that lie in the folder of their run)" if preset == "run" else ""
+        raise ValueError(f"preset '{preset}' is unknown; choose one of {', '.join(presets)}{hint}")
+    base = presets[preset]
+    is_own_mode = base.mode is None or mode in (None, base.mode.name)
+    recipe_mode = base.mode if base.mode and is_own_mode else load_mode(mode or "vanilla")
     overrides = {k: v for k, v in settings.items() if v is not None}
     spec = replace(base.frames, **{k: v for k, v in (frames or {}).items() if v is not None})
-    max_tokens = base.max_tokens or recipe_mode.response_length
+    max_tokens = (base.max_tokens if is_own_mode else None) or recipe_mode.response_length
     values = {"prompts": base.prompts, "extraction": base.extraction, "max_tokens": max_tokens} | overrides
-    changed = overrides.keys() - {"seed"} or spec != base.frames
+    changed = overrides.keys() - {"seed"} or spec != base.frames or not is_own_mode
     return Protocol(f"{preset}, changed" if changed else preset, recipe_mode, frames=spec, **values)
 
 

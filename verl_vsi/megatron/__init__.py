@@ -4,7 +4,7 @@ Neither Megatron-Bridge nor mbridge knows Qwen2-VL, so verl cannot train it with
 missing is added from outside: the model (Hugging Face's vision tower in front of megatron-core's GPT), the table of
 weight names, and a provider and a bridge that Megatron-Bridge finds by itself.
 
-    bridge -> qwen2_vl -> model_inputs, positions
+    bridge -> qwen2_vl -> model_inputs
            -> weights
 
 `bridge` needs Megatron-Bridge and is imported by nobody but `add_qwen2_vl`; the others need torch, transformers and

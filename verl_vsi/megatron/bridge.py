@@ -21,8 +21,8 @@ from megatron.bridge.models.gpt_provider import GPTModelProvider
 from transformers import Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 
+from verl_vsi.data_adapters.positions import PositionRule
 from verl_vsi.megatron.model_inputs import vision_tower
-from verl_vsi.megatron.positions import VisionTokens
 from verl_vsi.megatron.qwen2_vl import Qwen2VLModel
 from verl_vsi.megatron.weights import TABLE, Kind, WeightMapping, missing_weights
 
@@ -64,8 +64,8 @@ class Qwen2VLModelProvider(GPTModelProvider):
         """
         language_model = super().provide(pre_process=pre_process, post_process=post_process, vp_stage=vp_stage)
         visual = vision_tower(self.vision_config, self.params_dtype) if language_model.pre_process else None
-        tokens = VisionTokens(self.image_token_id, self.video_token_id, self.vision_config.spatial_merge_size)
-        model = Qwen2VLModel(self, language_model, visual, tokens)
+        rule = PositionRule(self.image_token_id, self.video_token_id, self.vision_config.spatial_merge_size)
+        model = Qwen2VLModel(self, language_model, visual, rule)
         model.freeze(self.freeze_language_model, self.freeze_vision_model, self.freeze_vision_projection)
         return model
 

@@ -15,8 +15,8 @@ from megatron.core.tensor_parallel import scatter_to_sequence_parallel_region
 from megatron.core.transformer.module import MegatronModule
 from torch import Tensor, nn
 
+from verl_vsi.data_adapters.positions import PositionRule, mrope_positions
 from verl_vsi.megatron.model_inputs import RowPacking, row_packing
-from verl_vsi.megatron.positions import VisionTokens, mrope_positions
 from verl_vsi.sharing.vision_features import run_tower, scatter_features
 
 if TYPE_CHECKING:
@@ -32,21 +32,21 @@ class Qwen2VLModel(MegatronModule):
         config: of the language model; `position_embedding_type` of the model is "mrope".
         language_model: this stage's part of it, made with `scatter_embedding_sequence_parallel=False`.
         visual: the vision tower on the first stage, None on the others.
-        tokens: ids of vision tokens.
+        rule: how it counts positions, with the ids of its vision tokens.
 
     Raises:
         ValueError: the config asks for what this model does not do.
     """
 
     def __init__(  # noqa: D107 (the class says it)
-        self, config: TransformerConfig, language_model: GPTModel, visual: nn.Module | None, tokens: VisionTokens
+        self, config: TransformerConfig, language_model: GPTModel, visual: nn.Module | None, rule: PositionRule
     ) -> None:
         super().__init__(config=config)
         _check_config(config)
         self.language_model = language_model
         if visual is not None:
             self.visual = visual
-        self.tokens = tokens
+        self.rule = rule
         self.pre_process, self.post_process = language_model.pre_process, language_model.post_process
         self.vp_stage = getattr(language_model, "vp_stage", None)
         # Megatron's reduction of tied embeddings' gradients across pipeline stages asks for both
@@ -91,7 +91,8 @@ class Qwen2VLModel(MegatronModule):
         """
         mask = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         _check_padding(mask)
-        positions = mrope_positions(input_ids, self.tokens, image_grid_thw, video_grid_thw)
+        grids = {"image_grid_thw": image_grid_thw, "video_grid_thw": video_grid_thw}
+        positions = mrope_positions(input_ids, self.rule, grids, mask)
         pack = None if packed_seq_params is None else row_packing(mask, _row_starts(packed_seq_params))
         if pack is not None:
             positions = pack(positions.permute(1, 2, 0)).permute(2, 0, 1).contiguous()
@@ -133,7 +134,7 @@ class Qwen2VLModel(MegatronModule):
         for kind, (patches, grids) in vision.items():
             if patches is not None and grids is not None:
                 features = run_tower(self.visual, patches, grids)
-                embeddings = scatter_features(embeddings, input_ids, getattr(self.tokens, kind), features, kind)
+                embeddings = scatter_features(embeddings, input_ids, getattr(self.rule, kind), features, kind)
         return embeddings
 
     def _decoder_input(self, embeddings: Tensor, pack: RowPacking | None) -> Tensor:

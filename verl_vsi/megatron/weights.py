@@ -65,15 +65,6 @@ TABLE: tuple[WeightMapping, ...] = (
 )
 
 
-def mapping_of(megatron_name: str) -> WeightMapping | None:
-    """The row of one Megatron weight, its wildcards filled in; None for a weight that the table does not have."""
-    for row in TABLE:
-        rest = _match(row.megatron, megatron_name)
-        if rest is not None:
-            return WeightMapping(row.kind, megatron_name, tuple(_fill(name, rest) for name in row.huggingface))
-    return None
-
-
 def language_names(layers: int, tied: bool) -> Iterator[str]:
     """Hugging Face names of the language model's weights.
 
@@ -101,19 +92,3 @@ def missing_weights(checkpoint: Iterable[str], layers: int, tied: bool) -> list[
     if not any(name.startswith("visual.") for name in names):
         absent.add("visual.*")
     return sorted(absent)
-
-
-def _match(pattern: str, name: str) -> str | None:
-    """What the wildcard of `pattern` stands for in `name` ("" without one); None where they differ."""
-    if "*" not in pattern:
-        return "" if pattern == name else None
-    wildcard = "**" if "**" in pattern else "*"
-    head, tail = pattern.split(wildcard)
-    if not (name.startswith(head) and name.endswith(tail)) or len(name) <= len(head) + len(tail):
-        return None
-    rest = name[len(head) : len(name) - len(tail)]
-    return rest if wildcard == "**" or rest.isdigit() else None
-
-
-def _fill(pattern: str, rest: str) -> str:
-    return pattern.replace("**", rest).replace("*", rest)

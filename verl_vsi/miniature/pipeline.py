@@ -1,4 +1,4 @@
-"""Run a list of ordinary commands one after the other, visibly, and go on where an interrupted run stopped."""
+"""A pipeline of ordinary commands, one after the other, visibly; an interrupted one goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from rich.console import Console
 
 from verl_vsi.data_adapters.files import write_text
 
+RECORD = "phases.json"
+"""The stages that ended well, beside their outputs: name -> command and seconds."""
+
 
 @dataclass(frozen=True)
-class Phase:
-    """One step of a story.
+class Stage:
+    """One command of a pipeline.
 
     Args:
         name: what the user reads.
@@ -36,89 +39,92 @@ class Phase:
     retries: int = 0
 
 
-class PhaseError(RuntimeError):
-    """A phase did not end well; the message holds its command, the log's end, and the way on."""
+class StageError(RuntimeError):
+    """A stage did not end well; the message holds its command, the log's end, and the fix."""
 
 
-def run_phases(phases: Sequence[Phase], folder: Path, console: Console) -> dict[str, float]:
-    """Run what is not done yet; returns seconds by phase name, those of earlier starts included.
+def run_stages(stages: Sequence[Stage], folder: Path, console: Console) -> dict[str, float]:
+    """Run the stages that are not done yet.
 
     Args:
-        phases: in order; a phase is done when `folder`/phases.json says so for the same command and its output exists.
+        stages: in order; one is done when `folder`/phases.json has it with the same command and its output exists.
         folder: logs go to `folder`/logs.
         console: where progress is shown.
 
+    Returns:
+        seconds by the stage's name, those of earlier starts included.
+
     Raises:
-        PhaseError: a command failed or ran past its limit.
+        StageError: a command failed or ran past its limit; what is done is kept.
     """
-    record = folder / "phases.json"
-    done: dict[str, dict[str, object]] = json.loads(record.read_text()) if record.exists() else {}
-    for number, phase in enumerate(phases, 1):
-        label = f"[{number}/{len(phases)}] {phase.name}"
-        if _is_done(done.get(phase.name), phase):
-            console.print(f"[dim]{label}: done before, {done[phase.name]['seconds']:.0f} s[/dim]")
+    file = folder / RECORD
+    entries: dict[str, dict[str, object]] = json.loads(file.read_text()) if file.exists() else {}
+    for number, stage in enumerate(stages, 1):
+        label = f"[{number}/{len(stages)}] {stage.name}"
+        if _is_done(stage, entries.get(stage.name)):
+            console.print(f"[dim]{label}: done before, {entries[stage.name]['seconds']:.0f} s[/dim]")
             continue
-        seconds = _run(phase, folder / "logs" / f"{phase.name}.log", label, console)
-        done[phase.name] = {"command": list(phase.command), "seconds": round(seconds, 1)}
-        write_text(record, json.dumps(done, indent=1))
+        seconds = _run(stage, folder / "logs" / f"{stage.name}.log", label, console)
+        entries[stage.name] = {"command": list(stage.command), "seconds": round(seconds, 1)}
+        write_text(file, json.dumps(entries, indent=1))
         console.print(f"{label}: {seconds:.0f} s")
-    return {phase.name: float(str(done[phase.name]["seconds"])) for phase in phases}
+    return {stage.name: float(str(entries[stage.name]["seconds"])) for stage in stages}
 
 
-def _is_done(entry: dict[str, object] | None, phase: Phase) -> bool:
-    return entry is not None and entry["command"] == list(phase.command) and phase.output.exists()
+def _is_done(stage: Stage, entry: dict[str, object] | None) -> bool:
+    return entry is not None and entry["command"] == list(stage.command) and stage.output.exists()
 
 
-def _run(phase: Phase, log: Path, label: str, console: Console) -> float:
+def _run(stage: Stage, log: Path, label: str, console: Console) -> float:
     """Start the command, with retries; returns its wall seconds."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    console.print(f"[dim]$ {shlex.join(phase.command)}[/dim]", soft_wrap=True)
+    console.print(f"[dim]$ {shlex.join(stage.command)}[/dim]", soft_wrap=True)
     start, code = time.monotonic(), None
-    for attempt in range(phase.retries + 1):
+    for attempt in range(stage.retries + 1):
         if code is not None:
             console.print(f"[yellow]{label}: ended with status {code}; start {attempt + 1}[/yellow]")
-        code = _attempt(phase, log, label, console)
-        if code == 0 and phase.output.exists():
+        code = _attempt(stage, log, label, console)
+        if code == 0 and stage.output.exists():
             return time.monotonic() - start
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
-    raise PhaseError(
-        f"{phase.name} ended with status {code} ({phase.output} is there: {phase.output.exists()}).\n"
-        f"Command: {shlex.join(phase.command)}\nThe end of {log}:\n{tail}\n"
+    raise StageError(
+        f"{stage.name} ended with status {code} ({stage.output} is there: {stage.output.exists()}).\n"
+        f"Command: {shlex.join(stage.command)}\nThe end of {log}:\n{tail}\n"
         "Run the same command again: what is done is kept, and training goes on from its last checkpoint."
     )
 
 
-def _attempt(phase: Phase, log: Path, label: str, console: Console) -> int:
+def _attempt(stage: Stage, log: Path, label: str, console: Console) -> int:
     """One start in a process group of its own, so that nothing of it outlives it; returns the exit status."""
     with log.open("ab") as out:
-        process = subprocess.Popen(phase.command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(stage.command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     start = time.monotonic()
     try:
         with console.status(label) as status:
-            while process.poll() is None and time.monotonic() - start < phase.limit:
+            while process.poll() is None and time.monotonic() - start < stage.limit:
                 time.sleep(0.5)
                 status.update(f"{label}  {time.monotonic() - start:.0f} s  [dim]{_last_line(log)}[/dim]")
     finally:
-        _end(process)
+        _stop(process)
     return process.wait()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Stop what is left of the process group: first asked, then forced."""
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop what is left of the process group: SIGTERM, five seconds, SIGKILL."""
     for sig, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 0.0)):
         try:
             os.killpg(process.pid, sig)
         except ProcessLookupError:
             return
-        end = time.monotonic() + patience
-        while time.monotonic() < end and process.poll() is None:
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.1)
 
 
 def _last_line(log: Path, width: int = 90) -> str:
     """The log's last line, cut to `width`, with rich's markup signs made harmless."""
-    with log.open("rb") as f:
-        f.seek(max(0, log.stat().st_size - 2000))
-        lines = f.read().decode(errors="replace").replace("\r", "\n").split("\n")
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 2000))
+        lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return last[:width].replace("[", "(").replace("]", ")")

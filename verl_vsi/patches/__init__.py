@@ -11,6 +11,9 @@ once upstream no longer needs it. Without the mark of a run of ours (`verl_vsi.r
 | sealed_sft_checkpoints | verl CheckpointHandler.save_checkpoint | the SFT trainer has no callback after a save | verl 0.9.1 | run | PPO has one |
 | step_metrics | verl PPOTrainer._compute_metrics | the parts of a reward are reported in validation only, and no hook sees a step's metrics | verl 0.9.1 | run | a hook is missing |
 | micro_batches | verl FSDP engine's prepare_micro_batches | micro-batches of whole groups; no method cuts them | verl 0.9.1 | run | a hook is missing |
+| rope_index | get_rope_index of transformers' Qwen2VLModel and Qwen2_5_VLModel | text after a video resumes too early, and seconds are cut to whole ones | transformers 5.10 | run | transformers#45381 (contributing notes have the mend) |
+| rope_index_kwargs | Qwen2_5_VLProcessor of transformers gets verl's hook | the seconds between frame pairs don't reach the actor's positions | verl 0.9.1 | run | verl's hook has no implementer (contributing notes have one) |
+| vllm_video_seconds | vllm Qwen2_5_VLProcessingInfo.get_data_parser, Qwen2_5_VLMultiModalProcessor._call_hf_processor | a video's metadata are dropped, so time is that of 24 fps | vllm 0.27.1 | run, and in vLLM | not reported |
 | module_forward | forward of single modules | a model's layers that also take a packed batch; classes stay as they are | transformers 5 | shared passes, per instance | by design |
 | module_buffers | _apply of single modules | Megatron's cast to bfloat16 spares no buffer | megatron-core 0.19 | Qwen2-VL on Megatron, per instance | not reported |
 | process_group | verl.utils.distributed.initialize_global_process_group, ..._ray | "cpu:gloo,cpu:gloo" is no backend | verl 0.9.1 | cpu | not reported |
@@ -33,8 +36,13 @@ RUN = (
     "sealed_sft_checkpoints",
     "step_metrics",
     "micro_batches",
+    "rope_index",
+    "rope_index_kwargs",
 )
-"""In every process of a run of ours."""
+"""In every process of a run of ours that imports verl."""
+
+VLLM = ("vllm_video_seconds",)
+"""In those, and in vLLM's processes of a run of ours."""
 
 CPU = ("process_group", "pinned_memory", "replay_poll")
 """In a run of ours on the CPU platform, where verl is imported."""
@@ -51,4 +59,4 @@ def install(names: Iterable[str]) -> None:
 
 def install_for_run() -> None:
     """Install what every process of a run of ours needs."""
-    install(RUN)
+    install(RUN + VLLM)

@@ -10,7 +10,14 @@ from verl_vsi.on_import import on_import
 
 
 def set_default(module: str, name: str, argument: str, value: Callable[[], Any]) -> None:
-    """Once `module` is imported, let its class `name` take `value()` where a caller does not give `argument`."""
+    """Once `module` is imported, let its class `name` take `value()` where a caller does not give `argument`.
+
+    Args:
+        module: dotted name.
+        name: of the class.
+        argument: of its constructor.
+        value: makes the default.
+    """
 
     def change(imported: Any) -> None:
         owner = getattr(imported, name)

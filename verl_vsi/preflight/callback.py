@@ -21,6 +21,7 @@ from verl_vsi.config import provenance
 from verl_vsi.config.checkpoints import RECORD_VARIABLE
 from verl_vsi.config.problems import Problem, explain
 from verl_vsi.config.provenance import repeat
+from verl_vsi.config.surroundings import config_words
 from verl_vsi.preflight.recipe_keys import check_keys
 from verl_vsi.preflight.resume import whole_checkpoint
 from verl_vsi.preflight.startup import problems
@@ -61,7 +62,7 @@ class StartupChecks(Callback):
         Raises:
             SystemExit: always, with the commands to give instead.
         """
-        command = repeat(config.vsi.trainer, config.hydra.overrides.task)
+        command = repeat(config.vsi.trainer, [*config_words(sys.argv[1:]), *config.hydra.overrides.task])
         several = Problem(
             "Hydra's multirun (-m) runs its jobs one after another in one process, where verl can't start Ray anew",
             f"give one command a job, such as: for x in A B; do {command} KEY=$x; done",

@@ -1,8 +1,7 @@
-"""What must lie on disk: the data root, the rows, the model; and what must not: scenes of the benchmark in the rows."""
+"""What must lie on disk: the data root, the rows."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +9,6 @@ from omegaconf import DictConfig
 
 from verl_vsi.config.access import row_files
 from verl_vsi.config.problems import Problem
-
-_SHOWN = 3
 
 
 def check_root(config: DictConfig) -> Iterator[Problem]:
@@ -39,61 +36,3 @@ def check_rows(config: DictConfig) -> Iterator[Problem]:
         except ValueError as error:
             node = "vsi.data." + key.removesuffix("_files")
             yield Problem(f"data.{key}: {error}", f"build the rows, or set {node}=/path/to/rows.parquet")
-
-
-def check_model(config: DictConfig) -> Iterator[Problem]:
-    """A model given as a path is a Hugging Face folder; one given by name can be fetched or is in the cache."""
-    model = str(config.vsi.model)
-    folder = Path(model).expanduser()
-    if folder.is_absolute() or model.startswith((".", "~")) or folder.exists():
-        if not (folder / "config.json").is_file():
-            yield Problem(
-                f"vsi.model={model} is no Hugging Face folder: it has no config.json",
-                "set vsi.model to a folder that transformers loads, or to a name on the hub",
-            )
-    elif _offline() and not _cached(model):
-        yield Problem(
-            f"vsi.model={model} is not in the Hugging Face cache, and HF_HUB_OFFLINE forbids to fetch it",
-            f"`hf download {model}` where there is a network, or vsi.model=/path/to/folder",
-        )
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
-
-
-def _cached(model: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(model, "config.json"), str)
-
-
-def check_leakage(config: DictConfig) -> Iterator[Problem]:
-    """No row to train on is of a scene that would leak, unless the published data are asked for."""
-    if config.vsi.data.published:
-        return
-    for file in row_files(config, "train_files"):
-        scenes = leaked_scenes(file)
-        if scenes:
-            more = ", ..." if len(scenes) > _SHOWN else ""
-            yield Problem(
-                f"{file} holds rows of {len(scenes)} scenes that would leak into a score on VSI-Bench "
-                f"({', '.join(f'{scene}: {why}' for scene, why in list(scenes.items())[:_SHOWN])}{more})",
-                "build the rows again (`verl-vsi data build` leaves such scenes out), or say that you mean it: "
-                "ablation=[published_data]",
-            )
-
-
-def leaked_scenes(file: str) -> dict[str, str]:
-    """Scene -> why it would leak; empty where the file can't be read or has no scenes (another check says so)."""
-    import pyarrow.lib
-    import pyarrow.parquet as pq
-
-    from verl_vsi.data_adapters.leakage import leak
-
-    try:
-        table = pq.read_table(file, columns=["extra_info.scene_id"])
-    except (OSError, pyarrow.lib.ArrowInvalid):
-        return {}
-    names = set(table.column(0).to_pylist()) if table.num_columns else set()
-    return {name: why for name in sorted(filter(None, names)) if (why := leak(name))}

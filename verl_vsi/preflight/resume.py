@@ -12,6 +12,7 @@ from verl_vsi.config.access import flatten
 from verl_vsi.config.checkpoints import TRACKER, damage, record_of, saved_steps, step_folder
 from verl_vsi.config.problems import Problem
 from verl_vsi.config.provenance import latest, resolved
+from verl_vsi.config.secret_values import mask_tree
 
 MAY_CHANGE = ("trainer", "ray_kwargs", "global_profiler", "transfer_queue", "vsi.root", "vsi.hardware", "vsi.checks")
 """Nodes that a resumed run may change: how long, where and on what it runs."""
@@ -59,7 +60,8 @@ def _instead(run: Path, steps: Sequence[int]) -> str:
 
 def _check_settings(config: DictConfig, checkpoint: Path) -> Iterator[Problem]:
     before = record_of(checkpoint) or latest(checkpoint.parent)
-    changed = [] if before is None else changes(before["resolved"], resolved(config))
+    # a record of an earlier version may hold what is masked today
+    changed = [] if before is None else changes(mask_tree(before["resolved"]), resolved(config))
     if changed:
         yield Problem(
             f"{checkpoint} was made with other settings: {'; '.join(changed[:_SHOWN])}"

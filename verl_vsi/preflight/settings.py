@@ -54,7 +54,7 @@ def check_megatron(config: DictConfig) -> Iterator[Problem]:
         switch = "backend=fsdp2" if "actor_rollout_ref" in config else "backend/sft=fsdp2"
         yield Problem(
             f"backend=megatron needs {' and '.join(missing)}, which this Python does not have",
-            f"add {switch} to the command, or install Megatron-Bridge (README, 'Megatron'; verl's images have it)",
+            f"add {switch} to the command, or install Megatron-Bridge (docs, 'On a node'; verl's images have it)",
         )
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from omegaconf import DictConfig
 
 from verl_vsi.config.problems import Problem
-from verl_vsi.preflight.inputs import check_leakage, check_model, check_root, check_rows
+from verl_vsi.preflight.inputs import check_root, check_rows
+from verl_vsi.preflight.model import check_family, check_model
 from verl_vsi.preflight.resume import check_resume
+from verl_vsi.preflight.rows import check_leakage, check_truths
 from verl_vsi.preflight.settings import (
     check_budget,
     check_lora,
@@ -31,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     check_outputs,
     check_rows,
     check_model,
+    check_family,
     check_platform,
     check_megatron,
     check_budget,
@@ -38,6 +41,7 @@ CHECKS: tuple[Check, ...] = (
     check_passes,
     check_rewards,
     check_leakage,
+    check_truths,
     check_resume,
 )
 """In the order in which a user best solves what they find."""

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.config.resolvers import has_flash_attn
 from verl_vsi.megatron import NOT_RUN_ON_A_GPU
+from verl_vsi.preflight.model import model_remarks
 from verl_vsi.sharing.eligibility import statement as passes_statement
 
 ESTIMATORS = {
@@ -53,10 +54,11 @@ def remarks(config: DictConfig) -> Iterator[str]:
         yield kl
     if passes := passes_statement(config):
         yield passes
+    yield from model_remarks(config)
     frames = config.vsi.frames
     often = f"{frames.nframes} frames" if frames.nframes else f"{frames.fps} frames a second"
     yield f"mode {config.vsi.mode.name}, {often} of up to {frames.max_pixels} pixels, {config.vsi.backend} backend"
     if config.vsi.backend == "fsdp2" and config.vsi.hardware.device != "cpu" and not has_flash_attn():
-        yield "flash-attn is not installed: attention is sdpa and batches are padded (slower; README, 'On GPUs')"
+        yield "flash-attn is not installed: attention is sdpa and batches are padded (slower; docs, 'On one GPU')"
     if config.vsi.data.published:
         yield "training on the published data: scenes of the benchmark are probably among them"

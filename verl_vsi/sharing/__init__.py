@@ -8,7 +8,7 @@ The arrows go one way. `verl_batches` and what it takes know no engine and no mo
     rollout   agent_loop_manager -> agent_loop -> stored_video
     trainer   group_trainer      -> batching -> packing -> packed_layout
     passes    engine, shadow     -> verl_batches -> batching, vision, log_probs
-                                 -> model_hooks -> attention -> kernels -> packed_layout
+                                 -> model_hooks -> attention, linear_attention -> kernels -> packed_layout
     all three ask `eligibility`, as recipes and checks do: what can a run share, and why not the rest?
 
 Offered to verl beside its own, by vendor and by trainer name. A run takes them by `VERL_ENGINE_VENDOR=vsi_shared` in

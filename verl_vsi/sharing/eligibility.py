@@ -26,8 +26,11 @@ VENDOR = "vsi_shared"
 TRAINER = "vsi_sync"
 """Value of `trainer.v1.trainer_mode`, by which verl finds the trainer."""
 
-MODEL_TYPES = ("qwen2_vl", "qwen2_5_vl")
+MODEL_TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
 """`model_type` of the models whose forward `verl_vsi.sharing.model_hooks` can wrap."""
+
+_LAYER_TYPES = {"full_attention", "linear_attention"}
+"""`layer_types` of a model that shared passes know; a model that names none has full attention only."""
 
 _ULYSSES = ("actor.ulysses_sequence_parallel_size", "actor.fsdp_config.ulysses_sequence_parallel_size")
 
@@ -94,8 +97,8 @@ def why_upstream_engine(engine: Any) -> str | None:
         return f"model type {model.model_type!r} is not among {', '.join(MODEL_TYPES)}"
     if config.ulysses_sequence_parallel_size > 1:
         return "Ulysses sequence parallelism splits a sequence over ranks"
-    if any(kind != "full_attention" for kind in getattr(text, "layer_types", None) or ()):
-        return "the model has sliding-window attention"
+    if others := {*(getattr(text, "layer_types", None) or ())} - _LAYER_TYPES:
+        return f"layers of type {', '.join(sorted(others))} were not tried with a prompt that answers share"
     if getattr(engine.model_config, "enable_activation_offload", False):
         return "activations are offloaded (model.enable_activation_offload), which was not tried with shared passes"
     return None

@@ -84,7 +84,7 @@ class FeatureCache:
         return self._features.used
 
     def get(self, key: Hashable) -> Tensor | None:
-        """Features (tokens, hidden), if known."""
+        """Features (tokens, levels * hidden), if known."""
         return self._features.get(key)
 
     def put(self, key: Hashable, features: Tensor) -> None:
@@ -92,14 +92,14 @@ class FeatureCache:
 
         Args:
             key: of the video or image.
-            features: (tokens, hidden); not remembered where they alone are over the limit.
+            features: (tokens, levels * hidden); not remembered where they alone are over the limit.
         """
         if features.nbytes <= self._features.limit:
             self._features.put(key, features.detach().cpu())
 
 
 Tower = Callable[[Tensor, Tensor], Tensor]
-"""Patches (patches, channels), grids (items, 3) -> features (tokens, hidden)."""
+"""Patches (patches, channels), grids (items, 3) -> features (tokens, levels * hidden): `vision_features.run_tower`."""
 
 _PLACEHOLDER_GRID = (1, 4, 4)
 _PATCHES_PER_TOKEN = 4
@@ -110,14 +110,12 @@ class Features:
     """What a tower gives.
 
     Attributes:
-        video: features (tokens, hidden) of each video, in the order of the prompts.
-        image: the same of each image.
+        by_kind: features (tokens, levels * hidden) of each video and of each image, in the order of the prompts.
         nothing: zero, which depends on the tower where there was nothing to show it, as in verl: under FSDP every rank
             has to call it, and its parameters get a gradient.
     """
 
-    video: list[Tensor]
-    image: list[Tensor]
+    by_kind: dict[str, list[Tensor]]
     nothing: Tensor | float
 
 
@@ -150,7 +148,7 @@ class Visuals:
                 features |= self._run(tower, unknown)
                 nothing = 0.0 if unknown else self._run_on_placeholder(tower)
         ordered = {kind: [features[item.key] for item in self.items if item.kind == kind] for kind in KINDS}
-        return Features(ordered["video"], ordered["image"], nothing)
+        return Features(ordered, nothing)
 
     def _known(self, distinct: Mapping[Hashable, Visual]) -> dict[Hashable, Tensor]:
         if self.cache is None:

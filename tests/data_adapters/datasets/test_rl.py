@@ -220,7 +220,7 @@ def test_frames_that_the_processor_would_resize_are_refused(make: Make) -> None:
 
 def test_a_model_with_other_patches_is_refused(make: Make) -> None:
     dataset = make([{}])
-    with pytest.raises(ValueError, match=r"set vsi\.frames\.patch_size=16"):
+    with pytest.raises(ValueError, match=r"set \+\+vsi\.frames\.patch_size=16"):
         VsiDataset._process_multi_modal_info(dataset[0]["raw_prompt"], 16, dataset.config)
 
 

@@ -53,7 +53,7 @@ def test_an_example_is_the_whole_chat_as_the_processor_reads_it(make: Make, proc
         assert torch.equal(example["multi_modal_inputs"][key], whole[key])
 
 
-def test_positions_are_the_models_own(make: Make, processor: Any) -> None:
+def test_positions_are_those_that_verl_gives_a_rollout(make: Make, processor: Any) -> None:
     example = make()[0]
     ids = example["input_ids"][None]
     grid = example["multi_modal_inputs"]["video_grid_thw"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from verl_vsi.data_adapters.importers import import_rows, parse_mapping
 from verl_vsi.data_adapters.importers.convert import clean_answer, clean_question
+from verl_vsi.data_adapters.importers.options import split_options
 from verl_vsi.data_adapters.rows import read_rows
 from verl_vsi.data_adapters.schema import Rejected
 from verl_vsi.data_adapters.vsi100k import write_outcome
@@ -132,7 +134,15 @@ def test_the_paper_s_six_tasks_are_told_by_their_words(tmp_path: Path, question,
     [
         (["A. sink", "B. bed"], "B", "Which?", "choice", "B", ["A. sink", "B. bed"]),
         (["sink", "bed"], "bed", "Which?", "choice", "B", ["A. sink", "B. bed"]),  # text to letter
-        (["(A) sink", "(B) bed"], "(b) bed", "Which?", "choice", None, None),  # another hand's form of the answer
+        (["(A) sink", "(B) bed"], "(b) bed", "Which?", "choice", "B", ["A. sink", "B. bed"]),
+        (["A. sink", "B. bed"], "A. bed", "Which?", "choice", None, None),  # letter and words disagree
+        (["A. sink", "B. bed"], "C", "Which?", "choice", None, None),
+        ([], "B", "Which?\nOptions:\nA. sink\nB. bed", "choice", "B", ["A. sink", "B. bed"]),  # SpaceR's
+        ([], "bed", "Which?\n\n(A) sink\n\n(B) bed", "choice", "B", ["A. sink", "B. bed"]),
+        ([], "B.", "Which? Options: A. sink B. bed", "choice", "B", ["A. sink", "B. bed"]),
+        ([], "A", "Which? A) sink, B) bed", "choice", "A", ["A. sink", "B. bed"]),
+        (["A. sink", "B. bed"], "B", "Which?\nA. sink\nB. bed", "choice", "B", ["A. sink", "B. bed"]),  # said twice
+        ("A. sink\nB. bed", "B", "Which?", "choice", "B", ["A. sink", "B. bed"]),  # one text
         ({"A": "sink", "B": "bed"}, "a", "Which?", "choice", "A", ["A. sink", "B. bed"]),
         (["sink", "pillow", "bed", "guitar"], "sink", NEAR, "word", "sink", []),  # they stand in the question
     ],
@@ -145,8 +155,49 @@ def test_options_come_lettered_and_the_answer_is_a_letter(
     if truth is None:
         assert "is none of the options" in rejected[0].reason
         return
+    assert rows[0]["extra_info"]["question"] in ("Which?", NEAR)  # the dataset class adds the options
     assert (rows[0]["extra_info"]["kind"], rows[0]["reward_model"]["ground_truth"]) == (kind, truth)
     assert rows[0]["extra_info"]["options"] == offered
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "\nA. sink\nB. bed",
+        "\nOptions:\n\nA. sink\n\nB. bed\n",
+        "\nThe options are:\nA. sink\nB. bed",
+        "\nOptions: (A) sink\n(B) bed",
+        "\r\nA. sink\r\nB. bed",
+        "\n- A. sink\n- B. bed",
+        "\n**A.** sink\n**B.** bed",
+        "\na. sink\nb. bed",
+        "\n[A] sink\n[B] bed",
+        "\nA - sink\nB - bed",
+        "\nA、sink\nB、bed",
+        " (A) sink (B) bed",
+        " Choices: (A) sink; (B) bed",
+        "\tA. sink\tB. bed",
+        " A. sink or B. bed",
+        "\nA. sink\nB. bed\nAnswer with the option's letter from the given choices directly.",
+        "\nA. sink\nB. bed\nPlease answer with one letter.",
+    ],
+)
+def test_options_within_the_question_are_told_in_every_form(tail: str):
+    assert split_options(clean_question(f"Which is closest?{tail}")) == ("Which is closest?", ("A. sink", "B. bed"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is it a. or b?",
+        "Where is J. K. Rowling's book?",
+        "I stand by the A. C. unit",
+        "Plan A: go. Plan B: stay?",
+        NEAR,
+    ],
+)
+def test_letters_of_prose_are_no_options(text: str):
+    assert split_options(text) == (text, ())
 
 
 @pytest.mark.parametrize(
@@ -165,6 +216,19 @@ def test_options_come_lettered_and_the_answer_is_a_letter(
         ({"scene": None, "video": f"my/copy/of/{BENCHMARK}_color.mp4"}, "scene of VSI-Bench", BENCHMARK),
         ({"scene": "41069025"}, "scene of VSI-Bench", "41069025"),  # ARKitScenes
         ({"scene": "09c1414f1b"}, "scene of VSI-Bench", "09c1414f1b"),  # ScanNet++
+        ({"scene": "my_room", "video": f"my/{BENCHMARK.upper()}.mp4"}, "scene of VSI-Bench", BENCHMARK),
+        ({"scene": "my_room", "images": ["a/0.jpg", f"{BENCHMARK}/0.jpg"]}, "scene of VSI-Bench", BENCHMARK),
+        ({"scene": TRAIN, "video": "scannet/scene0200_00.mp4"}, "scene and video disagree", "scene0200_00"),
+        ({"scene": None, "images": ["a/0.jpg", "b/0.jpg"]}, "frames lie in several folders", "a, b"),
+        ({"question": DISTANCE, "answer": "0"}, "cannot be true", "above 0"),
+        ({"question": DISTANCE, "answer": "-1.5"}, "cannot be true", "above 0"),
+        ({"question": SIZE, "answer": "4916"}, "is implausible", "at most 2500 cm"),  # a nightstand of 49 m
+        ({"question": NEAR, "answer": "A"}, "is a letter, and no options are given", "--map options=COLUMN"),
+        ({"question": NEAR, "answer": "the sink"}, "is unreachable", "reads 'sink'"),
+        ({"question": COUNT + "\x1b[2J"}, "control character", "clean the texts"),
+        ({"question": COUNT + "\ud800"}, "control character", "clean the texts"),
+        ({"question": COUNT * 1000}, "is too long", "LONGEST_TEXT"),
+        ({"options": [None, "A"]}, "cannot be scored", "options must be texts"),
     ],
 )
 def test_a_bad_record_is_rejected_with_row_and_reason(tmp_path: Path, record, reason: str, detail: str):
@@ -173,6 +237,84 @@ def test_a_bad_record_is_rejected_with_row_and_reason(tmp_path: Path, record, re
     assert len(rows) == 2
     assert (bad.where, bad.reason) == (f"{tmp_path / 'a.jsonl'}, row 2", reason)
     assert detail in bad.detail
+
+
+@pytest.mark.parametrize(
+    ("record", "place"),
+    [
+        ({"video": "data/0a1b2c3d4e/iphone/rgb.mkv"}, ("0a1b2c3d4e", "scannetpp", "scannetpp/0a1b2c3d4e.mp4")),
+        (
+            {"images": [f"raw/Training/40753679/lowres_wide/{i}.png" for i in range(3)]},
+            ("40753679", "arkitscenes", "arkitscenes/40753679.mp4"),
+        ),
+        ({"video": "arkitscenes_40753679.mp4"}, ("40753679", "arkitscenes", "arkitscenes/40753679.mp4")),
+        ({"video": "SCENE0191-00.MP4"}, (TRAIN, "scannet", f"scannet/{TRAIN}.mp4")),
+        ({"video": "mine/kitchen/rgb.mp4"}, ("kitchen", "mine", "mine/kitchen/rgb.mp4")),
+        ({"images": ["mine/hall/0.jpg", "mine/hall/1.jpg"]}, ("hall", "mine", "mine/hall")),  # not one picture of them
+        ({"scene": "hall_2", "video": "mine/x.mp4"}, ("hall_2", "mine", "mine/x.mp4")),
+        ({"scene": "hall_2", "dataset": "mine"}, ("hall_2", "mine", "mine/hall_2.mp4")),
+    ],
+)
+def test_scene_and_video_follow_from_the_path(tmp_path: Path, record, place):
+    rows, rejected = _import(_write(tmp_path / "a.json", [{"question": COUNT, "answer": "3"} | record]))
+    assert rejected == []
+    (row,) = rows
+    assert (row["extra_info"]["scene_id"], row["extra_info"]["dataset"], row["videos"][0]) == place
+
+
+GOOD = {"scene": TRAIN, "question": COUNT, "answer": "3"}
+
+
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        ("[1, 2]", "expected a JSON object, got a list"),
+        ("3", "got a number"),
+        ("null", "got null"),
+        (json.dumps(GOOD)[:30], "was the file cut short?"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"answer": "3", "answer": "4"}', "key 'answer' twice"),
+        ('{"answer": ' + "9" * 5000 + "}", "not JSON"),
+    ],
+)
+def test_a_line_that_is_no_record_is_rejected_by_itself(tmp_path: Path, line: str, detail: str):
+    (tmp_path / "a.jsonl").write_text("\n".join([json.dumps(GOOD), line, json.dumps(GOOD)]))
+    rows, (bad,) = _import(tmp_path / "a.jsonl")
+    assert len(rows) == 2
+    assert (bad.where, bad.reason) == (f"{tmp_path / 'a.jsonl'}, row 2", "not a record")
+    assert detail in bad.detail
+
+
+@pytest.mark.parametrize("lines", [True, False])
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_every_encoding_of_unicode_is_read_packed_or_not(tmp_path: Path, encoding: str, packed: bool, lines: bool):
+    record = GOOD | {"question": "How many tables à café(s)in the room?"}
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for _ in range(3))
+    content = (text if lines else json.dumps([record] * 3, ensure_ascii=False, indent=1)).encode(encoding)
+    (tmp_path / "a.json").write_bytes(gzip.compress(content) if packed else content)
+    rows, rejected = _import(tmp_path / "a.json")
+    assert rejected == []
+    assert [row["extra_info"]["question"] for row in rows] == [record["question"]] * 3
+
+
+def test_another_encoding_is_named_with_the_way_out_and_spoils_no_other_line(tmp_path: Path):
+    latin = json.dumps(GOOD | {"question": "How many cafés(s)?"}, ensure_ascii=False).encode("latin-1")
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([json.dumps(GOOD).encode(), latin, json.dumps(GOOD).encode()]))
+    rows, (bad,) = _import(tmp_path / "a.jsonl")
+    assert len(rows) == 2
+    assert "not UTF-8" in bad.detail
+    assert "iconv -f LATIN1 -t UTF-8" in bad.detail
+    (tmp_path / "b.json").write_bytes(b"[" + latin + b"]")
+    with pytest.raises(ValueError, match=r"b\.json: not JSON .*iconv"):
+        _import(tmp_path / "b.json")
+
+
+def test_a_truth_that_another_extraction_cannot_reach_is_rejected(tmp_path: Path):
+    path = _write(tmp_path / "a.json", [GOOD | {"question": NEAR, "answer": "trash can"}])
+    assert len(_import(path)[0]) == 1
+    _, (bad,) = _import(path, extraction="official")
+    assert "'official' reads 'trash'" in bad.detail
 
 
 def test_the_paper_s_set_comes_in_whole_when_asked_for(tmp_path: Path):
@@ -231,7 +373,6 @@ def test_a_wrong_mapping_is_refused(pair: str):
         ("[]", "the file has no rows"),
         ("[1, 2]", "expected a list of records"),
         ("hello", "neither parquet, JSON nor JSONL"),
-        ('{"question": "a", "answer": "b"}\n{"quest', "line 2: not JSON|neither parquet"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: str, message: str):

@@ -139,10 +139,23 @@ def test_a_target_that_touches_its_nearest_is_left_out():
         (HARD, 200, "back-right", True),
         (HARD, 300, "front-right", True),
         (HARD, 359, "front-right", False),
+        (EASY, 360.0, "left", False),  # straight ahead
+        (MEDIUM, -1e-17 % 360, "left", False),  # which is 360.0
+        (HARD, 360.0, "front-left", True),
+        (HARD, -90, "front-right", True),
     ],
 )
 def test_sectors_and_their_margins(level: Level, degrees: float, sector: str, clear: bool):
     assert (level.sector(degrees), level.clear(degrees)) == (sector, clear)
+
+
+@pytest.mark.parametrize("turn", [0.0, 90.0, 180.0, 270.0])
+def test_boxes_at_round_coordinates_have_directions(turn: float):
+    """Angles of exactly 0 and 360 degrees, and corners on the edges of sectors."""
+    places = [(x, y, 0.0) for x in (-2.0, 0.0, 2.0) for y in (-2.0, 0.0, 2.0)]
+    scene = _scene(*(_box(f"o{i}", place, turn=turn) for i, place in enumerate(places)))
+    for level in (EASY, MEDIUM, HARD):
+        assert _ask(scene, level.task)
 
 
 @pytest.mark.parametrize(

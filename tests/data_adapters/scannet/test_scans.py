@@ -153,6 +153,10 @@ def test_a_second_reading_takes_kept_scans_and_rereads_changed_ones(scannet: Pat
     (scannet / "scans" / "scene0001_00" / "scene0001_00.txt").write_text("")  # no alignment line: the identity
     assert scenes() == ["scene0000_00", "scene0001_00"]
     assert read[2:] == ["scene0001_00"]
+    labels = label_map(scannet)
+    labels.write_text(labels.read_text() + "another\tlamp\n")
+    assert scenes() == ["scene0000_00", "scene0001_00"]
+    assert read[3:] == ["scene0000_00", "scene0001_00"]  # another label map may name everything anew
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, 1.2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from verl_vsi.rewards.answers import extract
+from verl_vsi.rewards.metrics import min_relative
 
 COUNT, METRES, CENTIMETRES, SQUARE_METRES = (
     "object_counting",
@@ -81,6 +82,28 @@ NUMBERS = [
     ("2 to 3", METRES, 2.5),
     ("between 2 and 3 metres", METRES, 2.5),
     ("50 cm to 1 m", METRES, 0.75),
+    ("1-5", COUNT, None),  # too wide: its middle would be a hedge
+    ("1 to 100 m", METRES, None),
+    ("3.5 ± 0.2 m", METRES, 3.5),
+    # fractions
+    ("3½", METRES, 3.5),
+    ("3 1/2 m", METRES, 3.5),
+    ("7/2", METRES, 3.5),
+    ("1/0", METRES, None),
+    ("about 3 and a half meters", METRES, 3.5),
+    ("three quarters of a metre", METRES, 0.75),
+    ("a dozen", COUNT, 12.0),
+    ("12 dm", METRES, 1.2),
+    ("0.002 km", METRES, 2.0),
+    # LaTeX and Markdown
+    ("\\boxed{3.5}", METRES, 3.5),
+    ("$3.5$", METRES, 3.5),
+    ("\\frac{7}{2}", METRES, 3.5),
+    ("\\(3.5 \\text{ m}\\)", METRES, 3.5),
+    ("20 $m^2$", SQUARE_METRES, 20.0),
+    ("20m^{2}", SQUARE_METRES, 20.0),
+    ("**3.5**", METRES, 3.5),
+    ("2 + 1 = 3", COUNT, 3.0),  # what comes out
     # negative and absurd
     ("-2", COUNT, -2.0),
     ("−2", COUNT, -2.0),  # a typographer's minus
@@ -102,6 +125,8 @@ NUMBERS = [
     ("<answer>4", COUNT, 4.0),  # cut off
     ("<observe>3 chairs</observe> 4", COUNT, 4.0),
     ("<think>I count 3, no, 4", COUNT, None),  # thinking is no answer
+    ("<think>Is it <answer>3</answer>? No.</think>", COUNT, None),  # nor is an answer within it
+    ("<think>Is it <answer>3</answer>? No.</think><answer>4</answer>", COUNT, 4.0),
     ("<answer></answer>", COUNT, None),
     ("", COUNT, None),
     ("4" + " " * 2000, COUNT, 4.0),
@@ -118,7 +143,26 @@ WORDS = [
     ('"sink"', "sink"),
     ("trash  can", "trash can"),
     ("<think>right?</think><answer> Left </answer>", "left"),
+    ("the sink is closest", "sink"),
+    ("The object closest to the bed is the sink.", "sink"),
+    ("sink, because it is near", "sink"),
+    ("sink (1.2 m away)", "sink"),
+    ("Among these objects, the sink is the closest.", "sink"),
+    ("most likely the sink", "sink"),
+    ("A. sink", "sink"),  # a label that the question did not give
+    ("B. sink", "sink"),
+    ("\\text{sink}", "sink"),
+    ("left side", "left"),
+    ("left-hand side", "left"),
+    ("left\n\nExplanation: I turn.", "left"),
+    ("The bicycle is to the left of the shower", "left"),
+    ("front left", "front-left"),
+    ("to my front-left", "front-left"),
     ("left or right", "left or right"),  # hedging matches nothing
+    ("left/right", "left/right"),
+    ("left, right", "left, right"),
+    ("sink (or pillow)", "sink (or pillow"),
+    ("sink and bed", "sink and bed"),
     ("toilet", "toilet"),  # not "to"
     ("armchair", "armchair"),  # not "a"
     ("...", None),
@@ -143,7 +187,26 @@ LETTERS = [
     ("chair", "B"),  # the option's words
     ("The chair.", "B"),
     ("A chair", "B"),  # an article
+    ("\\boxed{B}", "B"),
+    ("$\\boxed{\\text{B}}$", "B"),
+    ("$B$", "B"),
+    ("B, chair", "B"),
+    ("B is correct", "B"),
+    ("I choose B", "B"),
+    ("I'd go with B", "B"),
+    ("B!", "B"),
+    ("the answer is b", "B"),
+    ("It's B", "B"),
+    ("B because it is near", "B"),
+    ("B\n\nExplanation: it is near.", "B"),
+    ("The chair is closest, because it is near", "B"),
     ("A or B", None),
+    ("A/B", None),
+    ("A, B", None),
+    ("A and B", None),
+    ("The answer is A or B", None),
+    ("A. table or B. chair", None),
+    ("not B", None),
     ("A lamp", None),
     ("I can't say", None),
     ("", None),
@@ -168,3 +231,23 @@ def test_a_letter_is_read_from_its_place(response: str, expected: str | None) ->
 
 def test_the_end_of_a_long_answer_counts() -> None:
     assert extract("robust", "7 " * 5000 + "so the answer is 4", "number", task=COUNT) == 4.0
+
+
+OPTIONS = ("A. table", "B. chair", "C. sink", "D. bed")
+LISTINGS = (["A", "B", "C", "D"], list(OPTIONS), [option[3:] for option in OPTIONS])
+
+
+@pytest.mark.parametrize("joint", [" or ", "/", ", ", " and ", " | ", " / ", ",", ", or ", " and/or "])
+def test_a_list_of_options_is_no_answer(joint: str) -> None:
+    for names in LISTINGS:
+        assert extract("robust", joint.join(names), "choice", options=OPTIONS) is None, names
+        assert extract("robust", joint.join(names), "word") not in {option[3:] for option in OPTIONS}, names
+
+
+@pytest.mark.parametrize("joint", [" to ", "-", " or ", ", ", " and ", "/", " m, ", " ± "])
+def test_naming_many_numbers_pays_no_more_than_the_best_guess(joint: str) -> None:
+    truths = [float(n) for n in range(1, 11)]
+    best = max(sum(min_relative(guess / 10, truth) for truth in truths) for guess in range(10, 101))
+    for numbers in (["1", "10"], [str(n) for n in range(1, 11)], ["2", "8"]):
+        read = extract("robust", joint.join(numbers), "number", task=METRES)
+        assert read is None or sum(min_relative(float(read), truth) for truth in truths) <= best

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from vsi_support.random_qwen2_vl import CHANNELS, EOS, IMAGE, VIDEO, VISION_END, VISION_START, WORDS
+from vsi_support.random_models import QWEN2_VL, Family
+from vsi_support.random_qwen2_vl import EOS, IMAGE, VIDEO, VISION_END, VISION_START, WORDS
 
 _NESTED = (
     "input_ids",
@@ -21,6 +23,10 @@ _NESTED = (
 )
 
 
+Grid = tuple[int, int, int]
+"""Patches in time, height and width."""
+
+
 @dataclass(frozen=True)
 class SampleQuestion:
     """One prompt and its n answers."""
@@ -30,7 +36,7 @@ class SampleQuestion:
     text: int = 12
     """Tokens of text, the same for the same seed."""
     text_seed: int = 0
-    grids: Sequence[tuple[int, int, int]] = ((2, 4, 4),)
+    grids: Sequence[Grid] = ((2, 4, 4),)
     """Patches of each video: time, height, width."""
     kind: str = "video"
     seed: int = 0
@@ -39,23 +45,49 @@ class SampleQuestion:
     """Filled in where it is empty."""
 
 
-def _positions(grids: Sequence[tuple[int, int, int]], text: int, answer: int) -> torch.Tensor:
-    """(4, L): text positions, then Qwen2-VL's rotary positions for [start, tokens, end] a video, then text."""
+Piece = list[int] | Grid
+"""Of a prompt: text, or the grid of what is shown."""
+
+_FRAMES_TEXT = 2
+"""Tokens that say when a pair of frames was seen."""
+
+
+def _pieces(question: SampleQuestion, family: Family) -> list[Piece]:
+    """[start, tokens, end] for each video, image or pair of frames, then text."""
+    words = torch.Generator().manual_seed(question.text_seed)
+    grids = list(question.grids)
+    seen: list[int] = []
+    if family.frame_by_frame and question.kind == "video":
+        grids = [(1, h, w) for t, h, w in question.grids for _ in range(t)]
+        seen = torch.randint(0, WORDS, (_FRAMES_TEXT,), generator=words).tolist()
+    pieces: list[Piece] = []
+    for grid in grids:
+        pieces += [[*seen, VISION_START], grid, [VISION_END]]
+    return [*pieces, torch.randint(0, WORDS, (question.text,), generator=words).tolist()]
+
+
+def _positions(pieces: Sequence[Piece], answer: int) -> torch.Tensor:
+    """(4, L): text positions, then rotary positions as Qwen2-VL counts them: after a grid, from its longest side."""
     parts, at = [], 0
-    for t, h, w in grids:
-        parts.append(torch.full((3, 1), at))
-        cells = torch.cartesian_prod(torch.arange(t), torch.arange(h // 2), torch.arange(w // 2)).T
-        parts.append(cells + at + 1)
-        at += 1 + max(t, h // 2, w // 2)
-        parts.append(torch.full((3, 1), at))
-        at += 1
-    parts.append(torch.arange(at, at + text + answer).expand(3, -1))
+    for piece in (*pieces, [0] * answer):
+        if isinstance(piece, list):
+            parts.append(torch.arange(at, at + len(piece)).expand(3, -1))
+            at += len(piece)
+        else:
+            t, h, w = piece
+            parts.append(torch.cartesian_prod(torch.arange(t), torch.arange(h // 2), torch.arange(w // 2)).T + at)
+            at += max(t, h // 2, w // 2)
     rotary = torch.cat(parts, dim=1)
     return torch.cat((torch.arange(rotary.shape[1])[None], rotary))
 
 
 def engine_batch(
-    questions: Sequence[SampleQuestion], *, order: Sequence[int] | None = None, padding: int = 0, **settings: Any
+    questions: Sequence[SampleQuestion],
+    *,
+    family: Family = QWEN2_VL,
+    order: Sequence[int] | None = None,
+    padding: int = 0,
+    **settings: Any,
 ) -> Any:
     """A batch as it reaches the engine for an update.
 
@@ -63,6 +95,7 @@ def engine_batch(
 
     Args:
         questions: with their answers.
+        family: of the model that it is for.
         order: of the rows; question by question by default.
         padding: rows that verl adds where rollouts are missing.
         settings: what verl's trainer says about the batch, where it is not the default here.
@@ -71,7 +104,7 @@ def engine_batch(
 
     rows: list[dict[str, Any]] = []
     for number, question in enumerate(questions):
-        rows += _rows(question, question.uid or f"uid{number}")
+        rows += _rows(question, question.uid or f"uid{number}", family)
     rows = [rows[i] for i in (order if order is not None else range(len(rows)))]
     rows += [_padding(rows[0])] * padding
     tensors: dict[str, Any] = {key: [row[key] for row in rows] for key in rows[0]}
@@ -104,19 +137,18 @@ def _padding(like: dict[str, Any]) -> dict[str, Any]:
     return {key: {**row, **numbers, "uid": "pad"}[key] for key in like}
 
 
-def _rows(question: SampleQuestion, uid: str) -> list[dict[str, Any]]:
+def _rows(question: SampleQuestion, uid: str, family: Family) -> list[dict[str, Any]]:
     noise = torch.Generator().manual_seed(1000 + question.seed)
     token = {"video": VIDEO, "image": IMAGE}[question.kind]
+    pieces = _pieces(question, family)
     prompt: list[int] = []
-    for grid in question.grids:
-        prompt += [VISION_START, *[token] * (grid[0] * grid[1] * grid[2] // 4), VISION_END]
-    words = torch.Generator().manual_seed(question.text_seed)
-    prompt += torch.randint(0, WORDS, (question.text,), generator=words).tolist()
+    for piece in pieces:
+        prompt += piece if isinstance(piece, list) else [token] * (math.prod(piece) // 4)
     names = {"video": ("pixel_values_videos", "video_grid_thw"), "image": ("pixel_values", "image_grid_thw")}
     inputs: dict[str, Any] = {}
     if question.grids:
         patches = sum(t * h * w for t, h, w in question.grids)
-        pixels = torch.randn(patches, CHANNELS, generator=noise)
+        pixels = torch.randn(patches, family.channels, generator=noise)
         inputs = dict(zip(names[question.kind], (pixels, torch.tensor(question.grids)), strict=True))
     rows = []
     for number, length in enumerate(question.answers):
@@ -128,7 +160,7 @@ def _rows(question: SampleQuestion, uid: str) -> list[dict[str, Any]]:
                 "prompts": torch.tensor(prompt),
                 "responses": answer,
                 "input_ids": torch.cat((torch.tensor(prompt), answer)),
-                "position_ids": _positions(question.grids, question.text, length),
+                "position_ids": _positions(pieces, length),
                 "loss_mask": torch.ones(length, dtype=torch.long),
                 "response_mask": torch.ones(length, dtype=torch.long),
                 "advantages": torch.randn(1, generator=draw).expand(length).clone(),

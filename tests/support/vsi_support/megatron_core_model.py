@@ -15,8 +15,8 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from vsi_support.weight_conversion import Heads, to_megatron
 
+from verl_vsi.data_adapters.positions import PositionRule
 from verl_vsi.megatron.model_inputs import vision_tower
-from verl_vsi.megatron.positions import VisionTokens
 from verl_vsi.megatron.qwen2_vl import Qwen2VLModel
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def core_model(config: Any, spec: ModuleSpec, **overrides: Any) -> Qwen2VLModel:
         parallel_output=False,
     )
     visual = vision_tower(config.vision_config, settings.params_dtype)
-    tokens = VisionTokens(config.image_token_id, config.video_token_id, config.vision_config.spatial_merge_size)
-    return Qwen2VLModel(settings, language_model, visual, tokens)
+    rule = PositionRule(config.image_token_id, config.video_token_id, config.vision_config.spatial_merge_size)
+    return Qwen2VLModel(settings, language_model, visual, rule)
 
 
 def transformer_config(config: Any, **overrides: Any) -> TransformerConfig:

@@ -60,7 +60,7 @@ def random_model(sizes: Sizes, *, sharp: bool = True) -> Qwen2VLForConditionalGe
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
     config = Qwen2VLConfig(
-        text_config=_text_config(sizes),
+        text_config=text_config(sizes),
         vision_config={
             "depth": sizes.vision_layers,
             "embed_dim": sizes.vision_width,
@@ -77,10 +77,11 @@ def random_model(sizes: Sizes, *, sharp: bool = True) -> Qwen2VLForConditionalGe
     )
     torch.manual_seed(0)
     model = Qwen2VLForConditionalGeneration(config)
-    return _sharpened(model) if sharp else model
+    return sharpened(model) if sharp else model
 
 
-def _text_config(sizes: Sizes) -> dict[str, Any]:
+def text_config(sizes: Sizes) -> dict[str, Any]:
+    """The language model of Qwen2-VL, and of Qwen2.5-VL."""
     frequencies = sizes.head // 2
     height = frequencies * 3 // 8
     return {
@@ -102,10 +103,11 @@ def _text_config(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def _sharpened(model: Qwen2VLForConditionalGeneration) -> Qwen2VLForConditionalGeneration:
+def sharpened(model: Any) -> Any:
+    """A model whose attention is sharper, and whose norms and biases are no longer all ones and zeros."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.dim() == 1:  # norms and biases, which are all ones and zeros
+            if parameter.dim() == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
             else:
                 parameter.mul_(4 if "proj" in name or "qkv" in name else 2)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from verl_vsi.megatron.weights import Kind, WeightMapping, mapping_of
+from verl_vsi.megatron.weights import TABLE, Kind, WeightMapping
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,36 @@ def to_huggingface(megatron: Mapping[str, Tensor], heads: Heads) -> dict[str, Te
     return weights
 
 
+def mapping_of(megatron_name: str) -> WeightMapping | None:
+    """The row of one Megatron weight, its wildcards filled in; None for a weight that the table does not have."""
+    for row in TABLE:
+        rest = _match(row.megatron, megatron_name)
+        if rest is not None:
+            return WeightMapping(row.kind, megatron_name, tuple(_fill(name, rest) for name in row.huggingface))
+    return None
+
+
 def _row(name: str) -> WeightMapping:
     row = mapping_of(name)
     if row is None:
         raise KeyError(f"no row of verl_vsi.megatron.weights.TABLE names the Megatron weight {name!r}")
     return row
+
+
+def _match(pattern: str, name: str) -> str | None:
+    """What the wildcard of `pattern` stands for in `name` ("" without one); None where they differ."""
+    if "*" not in pattern:
+        return "" if pattern == name else None
+    wildcard = "**" if "**" in pattern else "*"
+    head, tail = pattern.split(wildcard)
+    if not (name.startswith(head) and name.endswith(tail)) or len(name) <= len(head) + len(tail):
+        return None
+    rest = name[len(head) : len(name) - len(tail)]
+    return rest if wildcard == "**" or rest.isdigit() else None
+
+
+def _fill(pattern: str, rest: str) -> str:
+    return pattern.replace("**", rest).replace("*", rest)
 
 
 def _join(kind: Kind, parts: list[Tensor], heads: Heads) -> Tensor:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,3 +178,78 @@ def test_a_text_config_of_its_own_is_read_too() -> None:
     text = {key: value for key, value in whole.items() if key != "vision_config"}
     nested = {"text_config": text, "vision_config": whole["vision_config"], "tie_word_embeddings": True}
     assert from_config(nested) == from_config(whole)
+
+
+BROKEN = {
+    "no YAML": ("a: [1\nb: 2", "line 2: not YAML"),
+    "tabs": ("a:\n\t- b", "line 2: not YAML"),
+    "a list": ("- a\n- b", "a recipe is a mapping of keys, and this is a list"),
+    "a word": ("hello", "this is a str"),
+    "a foreign tag": ("a: !!python/object/apply:os.system [id]", "line 1: not YAML"),
+    "Latin-1": (b"# caf\xe9\nvsi: {}", "can't be read as YAML"),
+    "UTF-16": ("vsi: {}".encode("utf-16"), "can't be read as YAML"),
+    "zero bytes": (b"a: \x00", "can't be read as YAML"),
+    "too deep": ("[" * 5000, "can't be read as YAML"),
+    "two documents": ("a: 1\n---\nb: 2", "not YAML"),
+    "a circle": ("defaults: [mine]", "the recipe builds on itself (mine -> mine)"),
+}
+
+
+@pytest.mark.parametrize(("content", "cause"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_recipe_is_named_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | bytes, cause: str
+) -> None:
+    (tmp_path / "recipe").mkdir()
+    file = tmp_path / "recipe" / "mine.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    monkeypatch.setenv("VSI_RECIPES", str(tmp_path))
+    listed = CliRunner().invoke(app, ["list"], env={"COLUMNS": "400"})
+    assert listed.exit_code == 0, listed.output
+    assert "vsgrpo_2b" in listed.output
+    assert f"can't be read: {file}" in listed.output
+    assert cause in listed.output
+    shown = CliRunner().invoke(app, ["show", "mine"], env={"COLUMNS": "400"})
+    assert shown.exit_code == 2
+    assert f"{file}" in shown.output
+
+
+@pytest.mark.parametrize(
+    "content", ["", "# only a comment", "vsi: 5", "vsi: [1]", "defaults: 5", "defaults: {a: b}", "vsi: {trainer: 7}"]
+)
+def test_an_odd_recipe_is_listed(tmp_path: Path, content: str) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text(content)
+    (tmp_path / "recipe" / "folder.yaml").mkdir()
+    (tmp_path / "recipe" / "loop.yaml").symlink_to("loop.yaml")
+    assert "mine" in run("list", "--config-dir", str(tmp_path))
+
+
+WITHOUT_VERL = "import sys; sys.modules['verl'] = None; from verl_vsi.cli import main; main()"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["recipes", "show", "vsgrpo_2b"],
+        ["recipes", "diff", "vsgrpo_2b", "sft_2b"],
+        ["recipes", "estimate", "vsgrpo_2b", "--rows", "9"],
+        ["miniature", "--folder", "OUT"],
+        ["experiment", "kl", "--folder", "OUT"],
+    ],
+    ids=" ".join,
+)
+def test_without_verl_it_is_said_before_anything_is_done(tmp_path: Path, words: list[str]) -> None:
+    command = [sys.executable, "-c", WITHOUT_VERL, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "verl is not installed" in done.stdout
+    assert "verl-vsi doctor" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_estimate_without_a_root_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VSI_ROOT", raising=False)
+    result = CliRunner().invoke(app, ["estimate", "vsgrpo_7b"], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert "vsi.root is not set" in result.output
+    assert "VSI_ROOT" in result.output

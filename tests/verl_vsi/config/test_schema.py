@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
 from verl_vsi.config import recipes
-from verl_vsi.config.recipes import Composer, composer
+from verl_vsi.config.recipes import Composer
 from verl_vsi.config.schema import check_node, fields_of
 
 pytest.importorskip("verl")
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Composer]:
-    with composer() as ready:
-        yield ready
 
 
 def node(compose: Composer, command: str) -> Any:

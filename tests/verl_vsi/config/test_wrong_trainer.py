@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from verl_vsi.config import recipes
-from verl_vsi.config.trainers import PPO, SFT, recipe_trainer, wrong_trainer
+from verl_vsi.config.trainers import DPO, PPO, SFT, recipe_trainer, wrong_slot, wrong_trainer
 
 OURS = recipes.folders()
 
@@ -43,3 +43,23 @@ def test_a_users_recipe_takes_the_trainer_of_its_base(tmp_path: Path) -> None:
     (tmp_path / "recipe" / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - sft_2b\n  - _self_\n")
     assert recipe_trainer("mine", [*OURS, tmp_path]) == SFT
     assert wrong_trainer(PPO, ["+recipe=mine", "--config-dir", str(tmp_path)], OURS) is not None
+
+
+@pytest.mark.parametrize("module", [SFT, DPO])
+def test_a_model_is_given_by_its_own_slot_under_the_sft_trainer(module: str) -> None:
+    problem = wrong_slot(module, ["+recipe=sft_2b", "model=qwen3_vl_4b", "mode=think"], OURS)
+    assert problem is not None
+    assert "+recipe=sft_2b model/sft=qwen3_vl_4b mode=think" in problem.fix
+
+
+@pytest.mark.parametrize(
+    ("module", "argument"),
+    [
+        (PPO, "model=qwen3_vl_4b"),
+        (SFT, "model/sft=qwen3_vl_4b"),
+        (SFT, "model=hf_model"),  # verl's own option
+        (SFT, "model.path=/some/folder"),
+    ],
+)
+def test_a_slot_that_fits_is_left_alone(module: str, argument: str) -> None:
+    assert wrong_slot(module, ["+recipe=sft_2b", argument], OURS) is None

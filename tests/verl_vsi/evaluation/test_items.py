@@ -4,9 +4,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from verl_vsi.data_adapters.rows import SCHEMA
 from verl_vsi.data_adapters.schema import TASKS
 from verl_vsi.evaluation.items import Item, digest, draw, read_set, under
 from verl_vsi.evaluation.task_columns import column_of
@@ -50,3 +54,36 @@ def test_blind_has_no_video(items: list[Item]) -> None:
 def test_the_digest_knows_every_change_of_what_is_asked(items: list[Item]) -> None:
     changed = [[replace(items[0], **{k: "x"}), *items[1:]] for k in ("question", "truth", "video")]
     assert len({digest(items), *map(digest, changed)}) == 4
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_fewer_than_one_question_a_task_is_refused(data_root: Path, count: int) -> None:
+    with pytest.raises(ValueError, match="take at least one"):
+        read_set(data_root / "rows.parquet", limit=count)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ({"videos": []}, "row 3 .* has 0 videos"),
+        ({"videos": None}, "row 3: a field is missing or null"),
+        ({"extra_info": None}, "row 3: a field is missing or null"),
+        ({"reward_model": None}, "row 3: a field is missing or null"),
+        ({"reward_model": {"ground_truth": None}}, "row 3 .*no answer"),
+        ({"reward_model": {"ground_truth": "three"}}, "row 3 .*'three' is not a number"),
+        ({"reward_model": {"ground_truth": "nan"}}, "row 3 .*'nan' is not a number"),
+        ({"task": "chess"}, "task 'chess' is none of VSI-Bench's"),
+        ({"kind": "choice"}, "row 3 .*none of the options"),
+    ],
+    ids=str,
+)
+def test_a_row_that_could_not_be_scored_is_refused_before_anything_is_asked(
+    data_root: Path, spoil: dict[str, Any], message: str
+) -> None:
+    rows = pq.read_table(data_root / "rows.parquet").to_pylist()
+    row = rows[3]
+    for key, value in spoil.items():
+        (row if key in row else row["extra_info"])[key] = value
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), data_root / "spoilt.parquet")
+    with pytest.raises(ValueError, match=message):
+        read_set(data_root / "spoilt.parquet")

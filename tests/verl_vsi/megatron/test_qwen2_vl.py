@@ -161,7 +161,7 @@ def test_what_the_model_cannot_do_is_refused(pair: Any, setting: dict[str, Any],
     for name, value in setting.items():
         setattr(config, name, value)
     with pytest.raises(ValueError, match=says):
-        Qwen2VLModel(config, pair.megatron.language_model, pair.megatron.visual, pair.megatron.tokens)
+        Qwen2VLModel(config, pair.megatron.language_model, pair.megatron.visual, pair.megatron.rule)
 
 
 def test_an_image_and_a_video_are_told_apart(pair: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from vsi_support.random_qwen2_vl import NARROW_2B, NARROW_7B, Sizes
-from vsi_support.weight_conversion import Heads, to_huggingface, to_megatron
+from vsi_support.weight_conversion import Heads, mapping_of, to_huggingface, to_megatron
 
 from verl_vsi.megatron import weights as table
 
@@ -38,7 +38,7 @@ def test_each_megatron_weight_is_another_one(sized: tuple[str, Sizes, Any]) -> N
     """No two parameters come from one tensor, and the model has no state beside its parameters."""
     _, _, pair = sized
     parameters = dict(pair.megatron.named_parameters())
-    sources = [name for key in parameters for name in (table.mapping_of(key) or pytest.fail(key)).huggingface]
+    sources = [name for key in parameters for name in (mapping_of(key) or pytest.fail(key)).huggingface]
     assert len(sources) == len(set(sources))
     states = {key for key in pair.megatron.state_dict() if not key.endswith("_extra_state")}
     assert states <= parameters.keys() | {"language_model.output_layer.weight"}
@@ -92,14 +92,14 @@ def test_an_output_layer_is_missed_only_where_it_is_not_tied() -> None:
     ids=["tower", "query, key and value", "norm fused into the feed-forward", "norm fused into attention"],
 )
 def test_a_row_is_found_by_the_megatron_name(name: str, kind: table.Kind, huggingface: tuple[str, ...]) -> None:
-    assert table.mapping_of(name) == table.WeightMapping(kind, name, huggingface)
+    assert mapping_of(name) == table.WeightMapping(kind, name, huggingface)
 
 
 @pytest.mark.parametrize(
     "name", ["decoder.layers.0.mlp.linear_fc2.weight", "language_model.decoder.layers.x.mlp.linear_fc2.weight"]
 )
 def test_a_name_of_another_model_is_not_found(name: str) -> None:
-    assert table.mapping_of(name) is None
+    assert mapping_of(name) is None
     with pytest.raises(KeyError, match="no row of"):
         to_megatron({}, [name], Heads(4, 2, 16))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from omegaconf import DictConfig
 
-from verl_vsi.config.recipes import Composer, composer
+from verl_vsi.config.recipes import Composer
 from verl_vsi.preflight.settings import check_passes
 from verl_vsi.preflight.statements import remarks
 
@@ -32,12 +31,6 @@ RUNS = [
     ("vsgrpo_2b passes=stock", NEITHER, "passes: verl's own, because passes=stock"),
     ("vsgrpo_7b passes=stock", NEITHER, "passes: verl's own, because passes=stock"),
 ]
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Composer]:
-    with composer() as ready:
-        yield ready
 
 
 def taken(config: DictConfig) -> tuple[Any, ...]:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from verl_vsi import cpu
-from verl_vsi.config.recipes import Composer, composer
+from verl_vsi.config.recipes import Composer
 from verl_vsi.cpu.platform_choice import Choice
 from verl_vsi.preflight.settings import check_platform
 
 BY_ITSELF = Choice(True, "no accelerator and no Ray cluster was found")
 ASKED = Choice(True, "VERL_PLATFORM=cpu", asked=True)
 ADDRESS = "+ray_kwargs.ray_init.address="
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Composer]:
-    with composer() as ready:
-        yield ready
 
 
 CASES = [

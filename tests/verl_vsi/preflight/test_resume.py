@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,8 @@ from omegaconf import DictConfig
 
 from verl_vsi.config import provenance
 from verl_vsi.config.checkpoints import RECORD, TRACKER, seal, step_folder
-from verl_vsi.config.recipes import Composer, composer
+from verl_vsi.config.recipes import Composer
 from verl_vsi.preflight.resume import check_resume, whole_checkpoint
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Composer]:
-    with composer() as ready:
-        yield ready
 
 
 @pytest.fixture

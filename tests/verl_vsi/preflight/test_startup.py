@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.config.problems import Problem, explain
-from verl_vsi.config.recipes import Composer, composer
+from verl_vsi.config.recipes import Composer
 from verl_vsi.data_adapters.rows import make_row, write_rows
 from verl_vsi.data_adapters.schema import Question
 from verl_vsi.preflight import settings as settings_checks
 from verl_vsi.preflight import statements
-from verl_vsi.preflight.inputs import check_leakage, check_model, check_root, check_rows
+from verl_vsi.preflight.inputs import check_root, check_rows
+from verl_vsi.preflight.model import check_model
 from verl_vsi.preflight.recipe_keys import added_by_hand, unknown_keys
 from verl_vsi.preflight.resume import changes
+from verl_vsi.preflight.rows import check_leakage, check_truths
 from verl_vsi.preflight.startup import problems
 from verl_vsi.preflight.statements import kl_statement, remarks
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Composer]:
-    with composer() as ready:
-        yield ready
 
 
 @pytest.fixture
@@ -136,6 +134,36 @@ def test_scenes_that_leak_among_the_rows(miniature: DictConfig, root: Path, scen
     assert why in problem.what
     miniature.vsi.data.published = True
     assert not list(check_leakage(miniature))
+
+
+def test_a_scene_that_only_the_video_names_leaks_too(miniature: DictConfig, root: Path) -> None:
+    table = pq.read_table(root / "rows" / "train.parquet").to_pylist()
+    table[0]["videos"], table[0]["extra_info"]["scene_id"] = ["scannet/SCENE0025_01.mp4"], "my_room"
+    pq.write_table(pa.Table.from_pylist(table), root / "rows" / "train.parquet")
+    (problem,) = check_leakage(miniature)
+    assert "scene0025_01: scene of VSI-Bench" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"reward_model": {"style": "rule", "ground_truth": "nan"}}, "'nan' is not a number"),
+        ({"reward_model": {"style": "rule", "ground_truth": None}}, "must be a text"),
+        ({"videos": []}, "1 marks <video> for 0 videos"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_rows_that_no_reward_could_score(
+    miniature: DictConfig, root: Path, split: str, changes: dict[str, Any], why: str
+) -> None:
+    assert not list(check_truths(miniature))
+    file = root / "rows" / f"{split}.parquet"
+    rows = pq.read_table(file).to_pylist()
+    pq.write_table(pa.Table.from_pylist([rows[0], rows[0] | changes, rows[0]]), file)
+    (problem,) = check_truths(miniature)
+    assert f"{file}: 1 rows can't be scored" in problem.what
+    assert "row 1: " in problem.what
+    assert why in problem.what
 
 
 def test_a_resumed_run_may_go_on_longer() -> None:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 pytest.importorskip("verl")
 
-from verl_vsi.config.recipes import Composer, composer
+from verl_vsi.config.recipes import Composer
 from verl_vsi.preflight.startup import problems
 from verl_vsi.preflight.values import check_verl_values, check_vsi
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Composer]:
-    with composer() as ready:
-        yield ready
-
 
 BAD = [
     ("vsgrpo_2b actor_rollout_ref.rollout.n=1", "actor_rollout_ref.rollout.n=1", "of at least 2"),

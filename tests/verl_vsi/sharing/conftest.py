@@ -1,10 +1,11 @@
-"""A tiny Qwen2-VL, a process group of one, and engines over both."""
+"""Tiny models of each family, a process group of one, and engines over both."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,17 @@ os.environ["VERL_PLATFORM"] = "cpu"
 
 import torch
 from vsi_support.engines import fsdp_engine, process_group
-from vsi_support.random_qwen2_vl import Sizes, random_model
+from vsi_support.random_models import FAMILIES, QWEN2_VL, Family
 
 
 @pytest.fixture(scope="module", autouse=True)
 def untouched_transformers() -> Iterator[None]:
     """verl replaces forwards of transformers' classes for the whole process: other tests want them as they were."""
     import verl  # noqa: F401 - opens our plug-in: shims that torchvision needs on a CPU
-    from transformers.models.qwen2_vl import modeling_qwen2_vl as module
 
-    classes = (module.Qwen2VLModel, module.Qwen2VLForConditionalGeneration, module.Qwen2VLAttention)
-    forwards = [vars(c)["forward"] for c in classes]
+    modules = [vars(import_module(f"transformers.models.{name}.modeling_{name}")) for name in FAMILIES]
+    classes = [c for module in modules for c in module.values() if isinstance(c, type) and "forward" in vars(c)]
+    forwards = [vars(patched)["forward"] for patched in classes]
     yield
     for patched, forward in zip(classes, forwards, strict=True):
         patched.forward = forward
@@ -39,16 +40,26 @@ def group() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model."""
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family], Path]:
+    """The tiny model of a family."""
     import verl  # noqa: F401 - opens our plug-in: shims that torchvision needs on a CPU
 
-    folder = tmp_path_factory.mktemp("model")
-    random_model(Sizes()).save_pretrained(folder)
-    return folder
+    @cache
+    def folder_of(family: Family) -> Path:
+        folder = tmp_path_factory.mktemp(family.name)
+        family.random_model().save_pretrained(folder)
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def model_folder(folder_of: Callable[[Family], Path]) -> Path:
+    """The tiny Qwen2-VL."""
+    return folder_of(QWEN2_VL)
 
 
 @pytest.fixture(scope="session")
 def make_engine(group: None, model_folder: Path) -> Callable[..., Any]:
-    """Build our engine over the tiny model, or verl's (`UPSTREAM`)."""
+    """Build our engine over the tiny Qwen2-VL, or verl's (`UPSTREAM`)."""
     return partial(fsdp_engine, model_folder)

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from verl_vsi.miniature.demo import Demo, data_phases
-from verl_vsi.miniature.pipeline import run_phases
+from verl_vsi.miniature.demo import Demo, data_stages
+from verl_vsi.miniature.pipeline import run_stages
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -48,8 +48,8 @@ class FinishedRun:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rooms and rows; no frames, so that a run decodes."""
     folder = tmp_path_factory.mktemp("rooms")
-    phases = [p for p in data_phases(Demo(folder, train_rooms=8, heldout_rooms=4)) if p.name != "frames"]
-    run_phases(phases, folder, Console(quiet=True))
+    phases = [p for p in data_stages(Demo(folder, train_rooms=8, heldout_rooms=4)) if p.name != "frames"]
+    run_stages(phases, folder, Console(quiet=True))
     return folder / "data"
 
 

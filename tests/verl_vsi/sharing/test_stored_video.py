@@ -51,8 +51,19 @@ def stored(root: Path, number: int = 0) -> StoredVideo:
     return StoredVideo(settings, f"{number}.mp4")
 
 
-def test_patches_are_the_processors(root: Path, processor: Any) -> None:
-    video = stored(root)
+@pytest.fixture(scope="module")
+def processor3() -> Any:
+    """Qwen3-VL's, which has larger patches."""
+    import verl  # noqa: F401 - opens our plug-in: shims that torchvision needs on a CPU
+    from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
+
+    size = {"shortest_edge": 32 * 32, "longest_edge": 2**20}
+    return SimpleNamespace(video_processor=Qwen3VLVideoProcessor(size=size, patch_size=16))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("name", ["processor", "processor3"])
+def test_patches_are_the_processors(root: Path, request: pytest.FixtureRequest, name: str) -> None:
+    video, processor = stored(root), request.getfixturevalue(name)
     expected = processor.video_processor(videos=[video.frames()], do_sample_frames=False, return_tensors="pt")
     assert torch.equal(stored_patches(video.text, processor), expected["pixel_values_videos"])
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
 from vsi_support.engines import UPSTREAM, fsdp_engine
+from vsi_support.random_models import FAMILIES, Family
 
 from verl_vsi.sharing import log_probs
 
@@ -41,7 +43,8 @@ STEPS = (
 def _update(engine: Any, questions: list[SampleQuestion], lr: float = 1.0, **options: Any) -> list[torch.Tensor]:
     engine.optimizer = torch.optim.SGD([p for p in engine.module.parameters() if p.requires_grad], lr=lr)
     with engine.train_mode():
-        engine.train_batch(engine_batch(questions, **options), ppo_loss())
+        family = FAMILIES[engine.module.config.model_type]
+        engine.train_batch(engine_batch(questions, family=family, **options), ppo_loss())
     return _weights(engine)
 
 
@@ -107,9 +110,12 @@ def _work(rank: int, folder: Path, name: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_two_ranks(model_folder: Path, name: str) -> None:
-    ranks = [subprocess.Popen([sys.executable, __file__, str(rank), str(model_folder), name]) for rank in range(2)]
+@pytest.mark.parametrize(
+    ("family", "name"), [*(("qwen2_vl", name) for name in CASES), ("qwen3_vl", "uneven"), ("qwen3_5", "uneven")]
+)
+def test_two_ranks(folder_of: Callable[[Family], Path], family: str, name: str) -> None:
+    folder = str(folder_of(FAMILIES[family]))
+    ranks = [subprocess.Popen([sys.executable, __file__, str(rank), folder, name]) for rank in range(2)]
     try:
         assert [rank.wait(timeout=270) for rank in ranks] == [0, 0]
     finally:

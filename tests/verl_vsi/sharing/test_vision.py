@@ -42,20 +42,20 @@ def test_one_video_in_two_questions_is_shown_once() -> None:
     tower = Tower()
     features = visuals([video(1), video(2), video(1)]).features(tower)
     assert [len(calls) for calls in tower.shown] == [2]
-    assert [feature[0, 0].item() for feature in features.video] == [1, 2, 1]
+    assert [feature[0, 0].item() for feature in features.by_kind["video"]] == [1, 2, 1]
 
 
 def test_videos_and_images_of_a_prompt_are_told_apart() -> None:
     image = {"pixel_values": torch.full((16, 3), 5.0), "image_grid_thw": torch.tensor([[1, 4, 4]])}
     features = visuals([{**video(1, frames=2), **image}]).features(Tower())
-    assert [feature.shape for feature in features.video + features.image] == [(8, 3), (4, 3)]
+    assert [feature.shape for feature in features.by_kind["video"] + features.by_kind["image"]] == [(8, 3), (4, 3)]
 
 
 @pytest.mark.parametrize("row", [None, {}, {"video_grid_thw": None}])
 def test_a_text_shows_nothing_but_calls_the_tower(row: dict[str, Tensor]) -> None:
     tower = Tower()
     features = visuals([row]).features(tower)
-    assert (features.video, features.image) == ([], [])
+    assert features.by_kind == {"video": [], "image": []}
     assert isinstance(features.nothing, Tensor)
     features.nothing.backward()
     assert tower.weight.grad == 0
@@ -65,7 +65,7 @@ def test_a_known_video_is_not_shown_again() -> None:
     tower, cache = Tower(), FeatureCache(10**6)
     features = [visuals([video(1)], cache=cache).features(tower) for _ in range(3)]
     assert len(tower.shown) == 1
-    assert not features[-1].video[0].requires_grad
+    assert not features[-1].by_kind["video"][0].requires_grad
 
 
 def test_ranks_call_the_tower_together() -> None:

@@ -12,11 +12,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from rich.console import Console
 
+from verl_vsi.config.weights import weights_sha256
 from verl_vsi.evaluation.ask.merging import ADAPTER, merge, merge_adapter
 
 HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
@@ -128,10 +128,6 @@ def _is_megatron(folder: Path) -> bool:
     return folder.name == "model" and any(part.is_dir() for part in parts)
 
 
-WEIGHTS = (".safetensors", ".bin", ".pt", ".distcp")
-NO_WEIGHTS = ("optim", "extra_state")
-SAMPLE = 1 << 20
-"""Bytes read at the start, the middle and the end of a file of weights."""
 LORA_MARK = "lora_train_meta.json"
 """verl writes it beside the shards where LoRA was trained."""
 
@@ -144,21 +140,13 @@ def identity(model: str, lora: str) -> dict[str, str]:
         lora: ``fold`` or ``serve``; part of the identity where the checkpoint holds an adapter, since folding rounds.
 
     Returns:
-        ``step`` of a verl checkpoint, ``adapter``, and ``sha256`` over name, size and three samples of each file of
-        weights (whole files of gigabytes would take minutes); nothing for a hub name.
+        ``step`` of a verl checkpoint, ``adapter``, and ``sha256`` of `weights_sha256`; nothing for a hub name.
     """
     folder = Path(model)
     if not folder.is_dir():
         return {}
     place = find_shards(folder) or folder
-    digest = sha256()
-    for file in sorted(p for p in place.rglob("*") if p.suffix in WEIGHTS and not p.name.startswith(NO_WEIGHTS)):
-        digest.update(f"{file.relative_to(place)} {file.stat().st_size}".encode())
-        with file.open("rb") as stream:
-            for part in (0.0, 0.5, 1.0):
-                stream.seek(int(part * max(0, file.stat().st_size - SAMPLE)))
-                digest.update(stream.read(SAMPLE))
     step = next((part for part in reversed(place.parts) if part.startswith("global_step_")), "")
     trained_lora = (place / LORA_MARK).exists() or (place / HUGGINGFACE / MEGATRON_ADAPTER).is_dir()
     adapter = {"adapter": lora} if trained_lora else {}
-    return {**({"step": step} if step else {}), **adapter, "sha256": digest.hexdigest()}
+    return {**({"step": step} if step else {}), **adapter, "sha256": weights_sha256(place)}

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from verl_vsi.data_adapters.untrusted_text import visible
 from verl_vsi.evaluation.ask.endpoint import (
     BudgetError,
     Endpoint,
     EndpointError,
-    GarbageError,
-    cause_of,
+    RequestError,
     is_passing,
     wait_before,
 )
+from verl_vsi.evaluation.ask.replies import read_reply
+from verl_vsi.evaluation.ask.wire import Wire
 from verl_vsi.evaluation.items import Reply
 
 IN_A_ROW = 16
 """Questions that fail one after the other before the endpoint is taken to be down."""
+OF_THE_QUESTION = ("400", "413", "422")
+"""Causes that one question may have, such as a prompt that is too long, where others are answered."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Query:
 
     Args:
         index: its row.
-        build: makes the arguments of ``chat.completions.create`` (in a thread: it encodes a video). What it raises
+        build: makes the request's fields (in a thread: it encodes a video). What it raises
             is recorded as the question's failure.
     """
 
@@ -59,11 +62,13 @@ class Client:
     Args:
         endpoint: where and how.
         spent: USD of earlier starts of the same evaluation.
+        gives_up: stop where nothing comes back any more; else every question is tried to the end.
     """
 
-    def __init__(self, endpoint: Endpoint, spent: float = 0.0) -> None:  # noqa: D107
+    def __init__(self, endpoint: Endpoint, spent: float = 0.0, gives_up: bool = True) -> None:  # noqa: D107
         self.endpoint = endpoint
         self.totals = Totals(spent=spent)
+        self._gives_up, self._has_answered = gives_up, False
         self._highest_cost, self._running, self._failed_in_a_row, self._stopped = 0.0, 0, 0, False
 
     async def ask_all(self, queries: Iterable[Query], keep: Callable[[Reply], None]) -> None:
@@ -77,14 +82,11 @@ class Client:
             EndpointError: the endpoint refuses us, or nothing comes back any more.
             BudgetError: the next question might exceed the cap. Replies under way are handed out first.
         """
-        from openai import AsyncOpenAI
-
         endpoint, waiting = self.endpoint, iter(queries)
-        key = os.environ.get(endpoint.key_env) or "none"
-        async with AsyncOpenAI(base_url=endpoint.base_url, api_key=key, timeout=endpoint.timeout, max_retries=0) as api:
+        async with Wire(endpoint) as wire:
             if endpoint.max_cost is not None:  # the first goes alone and tells the price
-                await self._work(api, waiting, keep, alone=True)
-            await _together([self._work(api, waiting, keep, alone=False) for _ in range(endpoint.concurrency)])
+                await self._work(wire, waiting, keep, alone=True)
+            await _together([self._work(wire, waiting, keep, alone=False) for _ in range(endpoint.concurrency)])
         if self._stopped:
             raise BudgetError(
                 f"{self.totals.spent:.4f} USD are spent and another question may cost {self._highest_cost:.4f}: "
@@ -92,14 +94,14 @@ class Client:
                 "it goes on from here"
             )
 
-    async def _work(self, api: Any, waiting: Iterator[Query], keep: Callable[[Reply], None], alone: bool) -> None:
+    async def _work(self, wire: Wire, waiting: Iterator[Query], keep: Callable[[Reply], None], alone: bool) -> None:
         for query in waiting:
             if self._would_exceed():
                 self._stopped = True
                 return
             self._running += 1
             try:
-                keep(self._counted(await self._ask(api, query)))
+                keep(self._counted(await self._ask(wire, query)))
             finally:
                 self._running -= 1
             if alone:
@@ -111,50 +113,36 @@ class Client:
 
     def _counted(self, reply: Reply) -> Reply:
         """Stop where nothing comes back any more: a dead server is not a wrong answer."""
-        self._failed_in_a_row = self._failed_in_a_row + 1 if reply.status == "failed" and reply.attempts else 0
-        if self._failed_in_a_row >= IN_A_ROW:
+        if reply.status != "failed":
+            self._has_answered, self._failed_in_a_row = True, 0
+        elif reply.attempts and not (self._has_answered and reply.error.startswith(OF_THE_QUESTION)):
+            self._failed_in_a_row += 1
+        if self._gives_up and self._failed_in_a_row >= IN_A_ROW:
             raise EndpointError(
                 f"{IN_A_ROW} questions in a row failed at {self.endpoint.base_url}; "
                 f"the last: {reply.error.rstrip('.')}. "
-                "Mend that and run the same command: answered questions are kept, failed ones are asked again"
+                "Mend that and run the same command: answered questions are kept, failed ones are asked again last"
             )
         return reply
 
-    async def _ask(self, api: Any, query: Query) -> Reply:
+    async def _ask(self, wire: Wire, query: Query) -> Reply:
         try:
             request = await asyncio.to_thread(query.build)
-        except (OSError, ValueError, RuntimeError) as error:
-            return Reply(query.index, "failed", attempts=0, error=str(error))
+        except Exception as error:  # whatever a broken video makes of a library: the other questions are asked
+            return Reply(query.index, "failed", attempts=0, error=visible(f"{type(error).__name__}: {error}")[:500])
         for attempt in range(1, self.endpoint.retries + 2):
             self.totals.requests += 1
             try:
-                completion = await api.chat.completions.create(model=self.endpoint.model, **request)
-                return self._read(query.index, attempt, completion)
-            except _errors() as error:
-                self.totals.errors[cause_of(error)] += 1
+                reply = read_reply(query.index, attempt, await wire.complete(request))
+            except RequestError as error:
+                self.totals.errors[error.cause] += 1
                 if not is_passing(error) or attempt > self.endpoint.retries:
-                    return Reply(query.index, "failed", attempts=attempt, error=_message(error))
+                    return Reply(query.index, "failed", attempts=attempt, error=f"{error.cause}: {error}")
                 await asyncio.sleep(wait_before(attempt, error, self.endpoint.first_wait))
+            else:
+                self._pay(reply.prompt_tokens, reply.completion_tokens)
+                return reply
         raise AssertionError("every try either returns or waits")
-
-    def _read(self, index: int, attempt: int, completion: Any) -> Reply:
-        """A completion as a reply.
-
-        Raises:
-            GarbageError: it holds no message.
-        """
-        choices = getattr(completion, "choices", None)
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        message = getattr(choice, "message", None)
-        if message is None:
-            raise GarbageError(f"not a chat completion: {str(completion)[:200]!r}")
-        usage, finish = getattr(completion, "usage", None), getattr(choice, "finish_reason", None) or ""
-        prompt, new = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
-        self._pay(prompt, new)
-        refusal = getattr(message, "refusal", None) or ("content filter" if finish == "content_filter" else "")
-        if refusal:
-            return Reply(index, "refused", "", finish, prompt, new, attempt, str(refusal))
-        return Reply(index, "ok", message.content or "", finish, prompt, new, attempt)
 
     def _pay(self, prompt_tokens: int, new_tokens: int) -> None:
         cost = self.endpoint.cost(prompt_tokens, new_tokens)
@@ -173,14 +161,3 @@ async def _together(workers: list[Any]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """What a request may raise: openai's errors, a body that is no JSON, and ours."""
-    import openai
-
-    return (openai.APIError, GarbageError, ValueError)
-
-
-def _message(error: Exception) -> str:
-    return f"{cause_of(error)}: {error}"[:500]

@@ -32,11 +32,11 @@ class ContentParts:
 
     Args:
         parts: of the message's content.
-        extra_body: what the request says beside its messages.
+        more: what the request says beside its messages.
     """
 
     parts: tuple[dict[str, Any], ...]
-    extra_body: dict[str, Any]
+    more: dict[str, Any]
 
 
 class VideoEncoder:
@@ -87,7 +87,7 @@ def _as_stored(meta: FrameInfo) -> dict[str, Any]:
         "num_frames": -1,
         "fps": metadata["fps"],
         "frames_indices": metadata["frames_indices"],
-        "total_num_frames": metadata["total_num_frames"],
+        "total_num_frames": max(metadata["total_num_frames"], meta.shape[0]),  # of a short video frames come twice
         "duration": meta.seconds,
     }
     return {"media_io_kwargs": {"video": video}, "mm_processor_kwargs": {"do_resize": False}}

@@ -30,6 +30,7 @@ class Evaluation:
         send: how videos travel.
         table_row: the row of the paper's tables that this is, as `PublishedRow.key` names it.
         served: which weights, and how they are served; answers of others are not taken for this model's.
+        incomplete: write a result also where requests failed or nothing could be read; such answers score 0.
     """
 
     questions: QuestionSet
@@ -42,6 +43,7 @@ class Evaluation:
     send: Send = "video"
     table_row: str = ""
     served: Mapping[str, str] = field(default_factory=dict)
+    incomplete: bool = False
 
     def items(self, condition: Condition) -> tuple[Item, ...]:
         """The questions under a condition."""

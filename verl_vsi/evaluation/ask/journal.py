@@ -1,19 +1,26 @@
-"""Every answer on disk as it arrives: JSON lines, one process at a time, a line cut short by a kill is asked again."""
+"""Every answer on disk as it arrives: JSON lines, one process at a time.
+
+A line that a kill has cut short, or that was edited, is passed over, and its question asked again.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 from filelock import FileLock, Timeout
 
-from verl_vsi.evaluation.items import Reply
+from verl_vsi.evaluation.items import Reply, Status
 from verl_vsi.evaluation.labels import current_keys
+
+CHECK = "crc32"
+"""Key of a line's checksum, over the rest of it; lines of earlier versions have none."""
 
 
 class JournalError(ValueError):
@@ -69,11 +76,12 @@ class Journal:
     def add(self, reply: Reply) -> None:
         """Keep a reply: on disk when this returns."""
         self.replies[reply.index] = reply
-        self._write(asdict(reply))
+        record = asdict(reply)
+        self._write({**record, CHECK: _checksum(record)})
 
     def _write(self, record: Mapping[str, Any]) -> None:
         assert self._file is not None, "the journal is written inside `with`"
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self._file.write(_line(record) + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -93,7 +101,7 @@ class Journal:
     def _check_head(self, line: bytes) -> None:
         try:
             head = current_keys(json.loads(line)["head"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise JournalError(f"{self.path}: not a journal of ours; move it away, or give another --out") from error
         differing = [k for k in sorted({*head, *self._head}) if head.get(k) != self._head.get(k)]
         if differing:
@@ -101,10 +109,36 @@ class Journal:
             raise JournalError(f"{self.path}: holds another evaluation's answers ({labels}). Give another --out")
 
 
+def _line(record: Mapping[str, Any]) -> bytes:
+    """One line, whatever text is in it."""
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _checksum(record: Mapping[str, Any]) -> int:
+    return zlib.crc32(_line(record))
+
+
 def _parse(line: bytes) -> Reply | None:
-    """A reply, or None for a line that a crash has spoilt: its question is asked again."""
+    """A reply, or None for a line that a crash has spoilt, that was edited, or whose values are not a reply's."""
     try:
         record = json.loads(line)
-        return Reply(**{f.name: record[f.name] for f in fields(Reply)})
-    except (ValueError, KeyError, TypeError):
+        check = record.pop(CHECK, None)
+        if check is not None and check != _checksum(record):
+            return None
+        reply = Reply(**record)
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+    return reply if _is_sound(reply) else None
+
+
+def _is_sound(reply: Reply) -> bool:
+    """Whether each value is of its field's type and none is below 0."""
+    for field in fields(Reply):
+        value = getattr(reply, field.name)
+        if isinstance(field.default, str) or field.name == "status":
+            sound = type(value) is str
+        else:
+            sound = type(value) is int and value >= 0
+        if not sound:
+            return False
+    return reply.status in get_args(Status)

@@ -6,6 +6,7 @@ python -m verl_vsi.evaluation.ask.merge_weights adapter BASE ADAPTER TARGET    a
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,9 +16,13 @@ from typing import Any
 def merge_shards() -> None:
     """Merge as ``python -m verl.model_merger`` does, with this process's arguments.
 
+    FSDP's shards are read as weights alone: a pickle that would run code is refused. Megatron's can't be read so.
+
     In training's precision where that is float32: on a CPU it is, and verl's merger would round it
     (`patches.merger_precision`).
     """
+    if "fsdp" in sys.argv:
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     import verl  # noqa: F401  (its plug-in prepares a CPU)
     from verl.model_merger.__main__ import main
 

@@ -16,6 +16,7 @@ from verl_vsi.evaluation.ask.journal import JournalError
 from verl_vsi.evaluation.ask.merging import MergeError
 from verl_vsi.evaluation.ask.run import run_jobs
 from verl_vsi.evaluation.ask.server import ServerError, ServerSettings
+from verl_vsi.evaluation.ask.soundness import UnsoundError
 from verl_vsi.evaluation.protocol import load_mode
 from verl_vsi.evaluation.score.published import PublishedRow, published
 from verl_vsi.evaluation.score.result import Result
@@ -122,7 +123,8 @@ def run_plan(
         console: where progress shows.
 
     Returns:
-        the results, and rows whose model can't be served, or has changed since, -> why; the others are made anyway.
+        the results, and rows whose model can't be served, has changed since, or gave no sound answers, -> why; the
+        others are made anyway.
     """
     results: list[Result] = []
     failed: dict[str, str] = {}
@@ -130,6 +132,6 @@ def run_plan(
         log = out / f"server_{number}.log"
         try:
             results += run_jobs(model, jobs, replace(endpoint, model=model), server, log, console)
-        except (CheckpointError, MergeError, ServerError, JournalError) as error:
+        except (CheckpointError, MergeError, ServerError, JournalError, UnsoundError) as error:
             failed |= {job.evaluation.table_row: str(error) for job in jobs}
     return results, failed

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from verl_vsi.data_adapters.frames import FrameStore
+from verl_vsi.data_adapters.untrusted_text import visible
 from verl_vsi.evaluation.ask.checkpoints import as_served, identity
 from verl_vsi.evaluation.ask.client import Client, Query
 from verl_vsi.evaluation.ask.content_parts import VideoEncoder
@@ -21,11 +22,10 @@ from verl_vsi.evaluation.ask.endpoint import Endpoint
 from verl_vsi.evaluation.ask.evaluation import Evaluation, Job
 from verl_vsi.evaluation.ask.journal import Journal
 from verl_vsi.evaluation.ask.server import NAME, ServerSettings, ServerSpec, serve
+from verl_vsi.evaluation.ask.soundness import HOPELESS, RunningScore, check_answered, check_readable
 from verl_vsi.evaluation.items import CONDITIONS, Item, Reply
 from verl_vsi.evaluation.protocol import Protocol
-from verl_vsi.evaluation.score.grade import grade
 from verl_vsi.evaluation.score.result import Result, Usage, journal_path, make_result, write_result
-from verl_vsi.evaluation.task_columns import column_of
 
 
 def run_jobs(
@@ -42,7 +42,7 @@ def run_jobs(
         console: where progress shows.
 
     Raises:
-        CheckpointError, MergeError, ServerError, EndpointError, BudgetError, JournalError: see there.
+        CheckpointError, MergeError, ServerError, EndpointError, BudgetError, JournalError, UnsoundError: see there.
     """
     served = {} if endpoint.base_url else {**identity(model, server.lora), "arguments": " ".join(server.arguments())}
     jobs = [replace(job, evaluation=replace(job.evaluation, served=served)) for job in jobs]
@@ -52,10 +52,12 @@ def run_jobs(
         for job, is_done in zip(jobs, answered, strict=True):
             title, earlier = job.evaluation.name or model, " (every answer is there from an earlier start)"
             condition = f"{job.condition}: {CONDITIONS[job.condition]}"
-            console.print(f"[bold]{title}[/], {condition}{earlier if is_done else ''}")
+            console.print(
+                f"[bold]{escape(visible(title))}[/], {condition}{earlier if is_done else ''}", highlight=False
+            )
             results.append(evaluate(job, connected, console))
             console.print(f"[dim]{results[-1].rates_line()}[/dim]", soft_wrap=True)
-            console.print(f"[dim]{results[-1].usage.line()}; written to {job.out}[/dim]", soft_wrap=True)
+            console.print(f"[dim]{results[-1].usage.line()}; written to {escape(str(job.out))}[/dim]", soft_wrap=True)
     return results
 
 
@@ -69,7 +71,7 @@ def _connected(
         return
     served = as_served(model, lora=server.lora, console=console)
     spec = ServerSpec(served.model, server.max_model_len, served.adapters, server.extra)
-    with console.status(f"starting vLLM on {served.model}") as status, serve(spec, log) as url:
+    with console.status(f"starting vLLM on {escape(served.model)}") as status, serve(spec, log) as url:
         status.stop()
         yield replace(endpoint, base_url=url, model=next(iter(served.adapters), NAME))
 
@@ -95,18 +97,28 @@ def evaluate(job: Job, endpoint: Endpoint, console: Console) -> Result:
         console: where progress shows.
 
     Raises:
-        JournalError, EndpointError, BudgetError: see there. Answers that came are kept.
+        JournalError, EndpointError, BudgetError, UnsoundError: see there. Answers that came are kept.
     """
     evaluation, items = job.evaluation, job.evaluation.items(job.condition)
     with _journal(job) as journal:
-        client = Client(endpoint, _spent(journal, endpoint))
+        client = Client(endpoint, _spent(journal, endpoint), gives_up=not evaluation.incomplete)
         if unanswered := _unanswered(job, journal):
             _ask(evaluation, unanswered, items, client, journal, console)
         usage = _usage(journal, endpoint, client)
         labels = evaluation.labels(job.condition)
+        if not labels.served:  # not a server of ours: all that is known of the weights is who says to have answered
+            labels = replace(labels, served=_answered_by(endpoint, journal.replies.values()))
         result = make_result(items, journal.replies, evaluation.protocol, labels, usage)
+    if not evaluation.incomplete:
+        check_answered(result.answers)
+        check_readable(result.answers, journal.path)
     write_result(job.out, result)
     return result
+
+
+def _answered_by(endpoint: Endpoint, replies: Iterable[Reply]) -> dict[str, str]:
+    names = sorted({reply.model for reply in replies if reply.model})
+    return {"endpoint": endpoint.base_url, **({"answered_by": ", ".join(names)} if names else {})}
 
 
 def _journal(job: Job) -> Journal:
@@ -114,10 +126,11 @@ def _journal(job: Job) -> Journal:
 
 
 def _unanswered(job: Job, journal: Journal) -> list[Item]:
-    """Questions without an answer, failed ones among them, scene by scene."""
-    answered = {index for index, reply in journal.replies.items() if reply.status != "failed"}
+    """Questions without an answer, scene by scene; those that failed before come last, since they may fail again."""
+    failed = {index for index, reply in journal.replies.items() if reply.status == "failed"}
+    answered = journal.replies.keys() - failed
     items = (item for item in job.evaluation.items(job.condition) if item.index not in answered)
-    return sorted(items, key=lambda i: (i.video or "", i.index))
+    return sorted(items, key=lambda i: (i.index in failed, i.video or "", i.index))
 
 
 def _ask(
@@ -130,8 +143,7 @@ def _ask(
 ) -> None:
     store = FrameStore(evaluation.store, evaluation.protocol.frames, data_root=evaluation.root)
     videos = VideoEncoder(evaluation.root, store, evaluation.send)
-    replies = [reply for reply in journal.replies.values() if reply.status != "failed"]
-    score = RunningScore({item.index: item for item in items}, evaluation.protocol, replies)
+    score = RunningScore({item.index: item for item in items}, evaluation.protocol, journal.replies.values())
     queries = (Query(item.index, lambda item=item: _request(evaluation.protocol, videos, item)) for item in unanswered)
     with progress_bar(console) as bar:
         row = bar.add_task("asking", total=len(items), completed=len(items) - len(unanswered), score=score.text)
@@ -140,12 +152,14 @@ def _ask(
             journal.add(reply)
             score.add(reply)
             bar.update(row, advance=1, score=score.text)
+            if len(score.answers) == HOPELESS and not evaluation.incomplete:
+                check_readable(score.answers, journal.path)
 
         asyncio.run(client.ask_all(queries, keep))
 
 
 def _request(protocol: Protocol, videos: VideoEncoder, item: Item) -> dict[str, Any]:
-    """Arguments of ``chat.completions.create``: video first, text after, greedy."""
+    """Fields of a chat completion's request: video first, text after, greedy."""
     video = videos.content(item.video)
     content = [*video.parts, {"type": "text", "text": protocol.text(item)}]
     return {
@@ -153,7 +167,7 @@ def _request(protocol: Protocol, videos: VideoEncoder, item: Item) -> dict[str, 
         "max_tokens": protocol.max_tokens,
         "temperature": 0.0,
         "seed": protocol.seed,
-        "extra_body": video.extra_body,
+        **video.more,
     }
 
 
@@ -170,33 +184,6 @@ def _usage(journal: Journal, endpoint: Endpoint, client: Client) -> Usage:
         tries=sum(r.attempts for r in replies),
         errors=dict(client.totals.errors),
     )
-
-
-class RunningScore:
-    """The average over the tasks seen so far; an estimate, since questions come scene by scene.
-
-    Args:
-        items: questions by index.
-        protocol: how answers are read.
-        replies: those of earlier starts.
-    """
-
-    def __init__(self, items: Mapping[int, Item], protocol: Protocol, replies: Iterable[Reply] = ()) -> None:  # noqa: D107
-        self._items, self._protocol = items, protocol
-        self._scores: dict[str, list[float]] = defaultdict(list)
-        for reply in replies:
-            self.add(reply)
-
-    def add(self, reply: Reply) -> None:
-        """Count a reply."""
-        item = self._items[reply.index]
-        self._scores[column_of(item.task)].append(grade(item, reply, self._protocol).score)
-
-    @property
-    def text(self) -> str:
-        """For the bar."""
-        means = [sum(scores) / len(scores) for scores in self._scores.values()]
-        return f"score so far {100 * sum(means) / len(means):.1f}" if means else ""
 
 
 def progress_bar(console: Console) -> Progress:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from verl_vsi.evaluation.items import CONDITIONS
@@ -18,7 +18,7 @@ from verl_vsi.evaluation.report.tables import (
     spread_cell,
     spreads_row,
 )
-from verl_vsi.evaluation.report.training_logs import METRICS, TrainingRun, held_out_tasks, read_run
+from verl_vsi.evaluation.report.training_logs import METRICS, TrainingLog, held_out_tasks, read_run
 from verl_vsi.evaluation.score.published import published
 from verl_vsi.evaluation.score.result import Result, journal_path, read_result
 from verl_vsi.evaluation.score.scores import MEASURES, Scores
@@ -34,12 +34,14 @@ class Contents:
         runs: trained; likewise.
         papers: of `published`: ``table1``, ``table2``, ``vsibench``...
         differences: of `seeds.differences`.
+        rescored: tables of `rescored.rescored_tables`.
     """
 
     results: Sequence[Result] = ()
-    runs: Sequence[TrainingRun] = ()
+    runs: Sequence[TrainingLog] = ()
     papers: Sequence[str] = ()
     differences: Sequence[PairedDifference] = ()
+    rescored: Mapping[str, list[TableRow]] = field(default_factory=dict)
 
     @property
     def has_seeds(self) -> bool:
@@ -47,7 +49,7 @@ class Contents:
         return any(len(group) > 1 for group in by_entry(self.results).values())
 
 
-def gather(path: str | Path) -> tuple[list[Result], list[TrainingRun]]:
+def gather(path: str | Path) -> tuple[list[Result], list[TrainingLog]]:
     """The result of a file; or, of a folder, every result and training run under it.
 
     Raises:
@@ -86,7 +88,7 @@ def tables(contents: Contents) -> dict[str, list[TableRow]]:
         by_title["Last validation in training, average of the tasks present, %"] = validations
     for name in contents.papers:
         by_title[f"{papers[name].title} ({papers[name].source})"] = comparison_rows(papers[name], results)
-    return by_title
+    return by_title | dict(contents.rescored)
 
 
 def cautions(contents: Contents) -> list[str]:
@@ -135,7 +137,7 @@ def _baselines(results: Sequence[Result]) -> dict[str, list[Scores]]:
     return by_name
 
 
-def validation_rows(runs: Sequence[TrainingRun]) -> list[TableRow]:
+def validation_rows(runs: Sequence[TrainingLog]) -> list[TableRow]:
     """The macro average and tasks of each run's last validation; runs that never validated are left out."""
     names, rows = [run.name for run in runs], []
     for at, run in enumerate(runs):

@@ -11,7 +11,7 @@ import numpy as np
 
 from verl_vsi.data_adapters.files import atomic_path
 from verl_vsi.evaluation.report.tables import Cell, TableRow, columns_of
-from verl_vsi.evaluation.report.training_logs import REWARD, Series, TrainingRun, mean_series
+from verl_vsi.evaluation.report.training_logs import REWARD, Series, TrainingLog, mean_series
 from verl_vsi.evaluation.task_columns import SHORT
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -26,6 +26,7 @@ STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.alpha": 0.3,
+    "text.parse_math": False,  # a run's name may hold dollars
 }
 SMOOTHED_FROM = 30
 """Points from which a curve is drawn as its running mean."""
@@ -33,11 +34,11 @@ WINDOW = 9
 
 PAPERS_TERMS = ("accuracy", "format", "length")
 
-Panel = tuple[str, str, Callable[[TrainingRun], Series | None]]
+Panel = tuple[str, str, Callable[[TrainingLog], Series | None]]
 """Title, unit, curve."""
 
 
-def _metric(*names: str) -> Callable[[TrainingRun], Series | None]:
+def _metric(*names: str) -> Callable[[TrainingLog], Series | None]:
     """The first of verl's metrics that a run has."""
     return lambda run: next((s for name in names if (s := run.series(name)) is not None), None)
 
@@ -50,19 +51,19 @@ PANELS: tuple[Panel, ...] = (
 )
 
 
-def panels(runs: Sequence[TrainingRun]) -> list[Panel]:
+def panels(runs: Sequence[TrainingLog]) -> list[Panel]:
     """A panel for every reward term that some run logs, the paper's first, then `PANELS`."""
     terms = {term for run in runs for term in run.reward_terms()} or {"accuracy"}
     order = [term for term in PAPERS_TERMS if term in terms] + sorted(terms - {*PAPERS_TERMS})
     return [(f"{term} reward", "mean over responses", _reward(term)) for term in order] + [*PANELS]
 
 
-def _reward(term: str) -> Callable[[TrainingRun], Series | None]:
+def _reward(term: str) -> Callable[[TrainingLog], Series | None]:
     """A term's curve; verl's own score stands for accuracy in logs of other rewards."""
     return _metric(REWARD.format(term), *(["critic/score/mean"] if term == "accuracy" else []))
 
 
-def draw_curves(runs: Sequence[TrainingRun], path: Path) -> list[str]:
+def draw_curves(runs: Sequence[TrainingLog], path: Path) -> list[str]:
     """Draw every panel that some run has a curve for, runs overlaid; those of one name in one colour, with their mean.
 
     Args:
@@ -75,7 +76,7 @@ def draw_curves(runs: Sequence[TrainingRun], path: Path) -> list[str]:
     Raises:
         ValueError: no run has any of the curves.
     """
-    groups: dict[str, list[TrainingRun]] = {}
+    groups: dict[str, list[TrainingLog]] = {}
     for run in runs:
         groups.setdefault(run.name, []).append(run)
     drawn = [panel for panel in (_panel(p, groups) for p in panels(runs)) if any(panel[2].values())]
@@ -114,7 +115,7 @@ def figure(path: Path, size: tuple[float, float], rows: int = 1, columns: int = 
         drawing.savefig(temporary, dpi=200)
 
 
-def _panel(panel: Panel, groups: Mapping[str, Sequence[TrainingRun]]) -> tuple[str, str, dict[str, list[Series]]]:
+def _panel(panel: Panel, groups: Mapping[str, Sequence[TrainingLog]]) -> tuple[str, str, dict[str, list[Series]]]:
     """A panel's curves by name; an empty list where a name's runs have none, so that names keep their colours."""
     title, unit, curve = panel
     return title, unit, {name: [s for run in g if (s := curve(run)) is not None] for name, g in groups.items()}

@@ -74,12 +74,14 @@ class TableRow:
         overall: the average.
         tasks: by `task_columns.COLUMNS` names.
         notes: labels or cautions that belong to it.
+        micro: the micro average, where the table shows it beside the macro one.
     """
 
     name: str
     overall: Cell
     tasks: Mapping[str, Cell] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    micro: Cell | None = None
 
     def task(self, column: str) -> Cell:
         """A task's cell; a dash where the row has none."""
@@ -132,6 +134,14 @@ def difference_row(difference: PairedDifference, measure: str) -> TableRow:
     runs = ", ".join(f"{100 * value:+.1f}" for value in spreads.overall.values)
     errors = f", {spreads.overall.mean / spreads.overall.error:+.1f} standard errors" if spreads.overall.error else ""
     return spreads_row(difference.name, spreads, signed=True, notes=(f"average{errors}; by run {runs}",))
+
+
+def averages_of(rows: Sequence[TableRow]) -> dict[str, list[Cell]]:
+    """Head -> a cell a row: the macro average alone, or macro and micro where some row has both."""
+    macro = [row.overall for row in rows]
+    if all(row.micro is None for row in rows):
+        return {"average": macro}
+    return {"macro": macro, "micro": [row.micro or Cell(None) for row in rows]}
 
 
 def columns_of(rows: Sequence[TableRow]) -> list[str]:

@@ -40,7 +40,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class TrainingRun:
+class TrainingLog:
     """All curves of one training run.
 
     Args:
@@ -97,7 +97,7 @@ def mean_series(curves: Sequence[Series]) -> Series:
     return Series(np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64).mean(axis=1))
 
 
-def read_run(path: str | Path, name: str = "") -> TrainingRun:
+def read_run(path: str | Path, name: str = "") -> TrainingLog:
     """A run's curves.
 
     Args:
@@ -119,7 +119,7 @@ def read_run(path: str | Path, name: str = "") -> TrainingRun:
             "holds events.out.tfevents*; set trainer.logger=[console,file] for the former"
         )
     log, starts = join(logs)
-    return TrainingRun(name or (path.name if path.is_dir() else path.stem), log, starts)
+    return TrainingLog(name or (path.name if path.is_dir() else path.stem), log, starts)
 
 
 def join(logs: Sequence[Log]) -> tuple[Log, tuple[int, ...]]:

@@ -79,7 +79,7 @@ def grade(item: Item, reply: Reply, protocol: Protocol) -> Answer:
         truth=item.truth,
         response=reply.text,
         extracted="" if extracted is None else str(extracted),
-        score=_score(extracted, item.truth),
+        score=score_of(extracted, item.truth),
         reward=reward["reward/accuracy"],
         format=reward.get("reward/format"),
         unparsed=extracted in (None, "") or (item.kind == "choice" and not _is_option(str(extracted), item.options)),
@@ -102,7 +102,13 @@ def paper_reward(item: Item, response: str, tag: str | None = None) -> dict[str,
     return {k: float(v) for k, v in parts.items() if k != "pred"}
 
 
-def _score(extracted: float | str | None, truth: str) -> float:
+def score_of(extracted: float | str | None, truth: str) -> float:
+    """VSI-Bench's score of an answer, 0 to 1: exact match of words and letters, mean relative accuracy of numbers.
+
+    Args:
+        extracted: the answer as it was read; None: nothing was.
+        truth: the answer as text.
+    """
     if extracted is None:
         return 0.0
     if isinstance(extracted, str):

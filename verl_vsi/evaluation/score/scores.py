@@ -46,24 +46,31 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Scores:
-    """The macro average and its tasks.
+    """The macro average and its tasks, and the micro average.
 
     Args:
-        overall: the plain mean of the tasks.
+        overall: macro: the plain mean of the tasks, as VSI-Bench and lmms-eval have it.
         tasks: by `task_columns.COLUMNS` names.
+        micro: the plain mean of the questions, as the papers on VSI-Bench-Debiased have it; None in files from before.
     """
 
     overall: Estimate
     tasks: Mapping[str, Estimate]
+    micro: Estimate | None = None
 
     def to_json(self) -> dict[str, object]:
         """As plain types."""
-        return {"overall": asdict(self.overall), "tasks": {k: asdict(v) for k, v in self.tasks.items()}}
+        node: dict[str, object] = {
+            "overall": asdict(self.overall),
+            "tasks": {k: asdict(v) for k, v in self.tasks.items()},
+        }
+        return node | ({"micro": asdict(self.micro)} if self.micro else {})
 
     @classmethod
     def from_json(cls, node: Mapping[str, Any]) -> Scores:
         """Scores that `to_json` gave."""
-        return cls(Estimate(**node["overall"]), {task: Estimate(**e) for task, e in node["tasks"].items()})
+        micro = Estimate(**node["micro"]) if node.get("micro") else None
+        return cls(Estimate(**node["overall"]), {task: Estimate(**e) for task, e in node["tasks"].items()}, micro)
 
 
 _ZERO: Array = np.zeros(())
@@ -87,13 +94,20 @@ def summarise(
     check_tasks(tasks, task_set)
     groups = _groups(tasks, np.asarray(values, dtype=np.float64))
     rng = np.random.default_rng(seed)
-    means = merge_directions({task: _mean_and_draws(v, rng, draws) for task, v in groups.items()})
+    drawn = {task: _mean_and_draws(v, rng, draws) for task, v in groups.items()}
+    means = merge_directions(drawn)
     variances = merge_directions({task: _variance(v) for task, v in groups.items()}, power=2)
     counts = {c: sum(len(v) for task, v in groups.items() if column_of(task) == c) for c in means}
     columns = {c: _estimate(means[c], variances[c], counts[c]) for c in means}
     k = len(columns)
     overall = _estimate(sum(means.values(), _ZERO) / k, sum(variances.values(), _ZERO) / k**2, sum(counts.values()))
-    return Scores(overall, columns)
+    shares = {task: len(v) / len(values) for task, v in groups.items()}
+    micro = _estimate(
+        sum((shares[task] * drawn[task] for task in groups), _ZERO),
+        sum((shares[task] ** 2 * _variance(v) for task, v in groups.items()), _ZERO),
+        len(values),
+    )
+    return Scores(overall, columns, micro)
 
 
 def paired(

@@ -1,28 +1,36 @@
 """Experiments as data: which runs, what they differ in, what is drawn.
 
-Every run is `python -m verl.trainer.main_ppo +recipe=vsgrpo_miniature` with a few words more, so each can be repeated
-by hand, and tried with another recipe at scale.
+Every run is `python -m verl.trainer.main_ppo +recipe=vsgrpo_miniature` with a few overrides more, so each can be
+repeated by hand, and tried with another recipe at scale.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-Panel = tuple[str, str, str]
-"""A measure (see `record.MEASURES` and `responses`), its title and its unit."""
+
+class Panel(NamedTuple):
+    """One panel of an experiment's picture."""
+
+    measure: str
+    """See `record.MEASURES` and `responses.CHECKS`."""
+    title: str
+    unit: str
+
 
 SHARE = "share of responses"
-REWARD: Panel = ("reward", "reward", "sum of the terms")
-ACCURACY: Panel = ("accuracy", "accuracy reward", "mean of 0 to 1")
-FORMAT: Panel = ("format", "format reward that is trained on", "mean of 0 to 1")
-STRICT: Panel = ("strict", "strict format, scored afterwards", SHARE)
-LENGTH: Panel = ("tokens", "response length", "tokens")
-REPEATED: Panel = ("repeated", "a tag more than once", SHARE)
-EMPTY: Panel = ("empty", "nothing in the thought", SHARE)
-KL: Panel = ("kl", "KL to the reference", "nats a token (k3)")
-HELD_OUT: Panel = ("held_out", "held-out score", "mean over tasks, 0 to 1")
-ENTROPY: Panel = ("entropy", "entropy", "nats a token")
+REWARD = Panel("reward", "reward", "sum of the terms")
+ACCURACY = Panel("accuracy", "accuracy reward", "mean of 0 to 1")
+FORMAT = Panel("format", "format reward that is trained on", "mean of 0 to 1")
+STRICT = Panel("strict", "strict format, scored afterwards", SHARE)
+LENGTH = Panel("tokens", "response length", "tokens")
+REPEATED = Panel("repeated", "a tag more than once", SHARE)
+EMPTY = Panel("empty", "nothing in the thought", SHARE)
+KL = Panel("kl", "KL to the reference", "nats a token (k3)")
+HELD_OUT = Panel("held_out", "held-out score", "mean over tasks, 0 to 1")
+ENTROPY = Panel("entropy", "entropy", "nats a token")
 
 
 @dataclass(frozen=True)
@@ -31,12 +39,12 @@ class Variant:
 
     Args:
         label: what a legend calls it.
-        words: what its command has beside the recipe.
+        overrides: what its command has beside the recipe.
         tag: of its mode; None for vanilla.
     """
 
     label: str
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     tag: str | None = None
 
     @property
@@ -51,29 +59,29 @@ class Experiment:
 
     Args:
         name: of its files.
-        question: what is asked, and where the paper speaks of it.
-        arms: what is compared.
+        question: in words, and where the paper speaks of it.
+        variants: what is compared.
         panels: what is drawn.
-        seeds: runs an arm.
+        seeds: runs of each variant.
         steps: of training.
         model: what every run starts from; None: the base that ships with the package.
     """
 
     name: str
     question: str
-    arms: tuple[Variant, ...]
+    variants: tuple[Variant, ...]
     panels: tuple[Panel, ...]
     seeds: int
     steps: int
     model: Path | None = None
 
 
-RATE = "actor_rollout_ref.actor.optim.lr={}".format
+_LEARNING_RATE = "actor_rollout_ref.actor.optim.lr={}".format
 
 MODES = Experiment(
     name="modes",
     question="Do the modes T, O and V train (arXiv 2504.00883, section 3 and Table 2)?",
-    arms=(
+    variants=(
         Variant("vanilla", ("mode=vanilla",)),
         Variant("think", ("mode=think",), "think"),
         Variant("observe", ("mode=observe",), "observe"),
@@ -87,8 +95,8 @@ MODES = Experiment(
 HACKING = Experiment(
     name="hacking",
     question="What does a loose format with a length reward teach, and does the strict format pay for it (section 4)?",
-    arms=(
-        Variant("strict format", ("mode=observe", RATE(6e-4)), "observe"),
+    variants=(
+        Variant("strict format", ("mode=observe", _LEARNING_RATE(6e-4)), "observe"),
         Variant(
             "loose format, length reward",
             (
@@ -97,7 +105,7 @@ HACKING = Experiment(
                 # 96 tokens, the miniature's budget, are some 500 characters
                 "vsi.reward.length_cap=400",
                 "vsi.reward.terms.length=2",
-                RATE(6e-4),
+                _LEARNING_RATE(6e-4),
             ),
             "observe",
         ),
@@ -111,9 +119,9 @@ HACKING = Experiment(
 KL_ABLATION = Experiment(
     name="kl",
     question='Does KL off "easily lead to training collapse", and does beta = 1e-4 cure it (section 4)?',
-    arms=(
-        Variant("KL on", ("mode=think", RATE(2e-3)), "think"),
-        Variant("KL off", ("mode=think", "ablation=[no_kl]", RATE(2e-3)), "think"),
+    variants=(
+        Variant("KL on", ("mode=think", _LEARNING_RATE(2e-3)), "think"),
+        Variant("KL off", ("mode=think", "ablation=[no_kl]", _LEARNING_RATE(2e-3)), "think"),
     ),
     panels=(FORMAT, ACCURACY, REWARD, LENGTH, ENTROPY, KL),
     seeds=3,

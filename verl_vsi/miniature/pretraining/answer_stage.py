@@ -1,4 +1,4 @@
-"""Stage 3: saying what one sees. Short drills and a taste of questions, while the words keep what they looked up.
+"""Stage 3: saying what one sees. Auxiliary tasks and a taste of questions, while the words keep what they hold.
 
 Without the probes of stage 2 this stage un-teaches seeing: the words' hidden states lose counts and sizes within some
 hundred steps, and answers become good constants.
@@ -14,71 +14,96 @@ from rich.progress import Progress
 
 from verl_vsi.data_adapters.prompts import MODES, user_text
 from verl_vsi.data_adapters.synthetic_rooms import Room
-from verl_vsi.miniature.pretraining.align_stage import category_ids, train
-from verl_vsi.miniature.pretraining.prefix_packing import Packed, Pair, TinyVLM, run_packed
+from verl_vsi.evaluation.protocol import load_mode
+from verl_vsi.miniature.pretraining.prefix_packing import PackOutput, TinyVLM, TokenPair, run_packed
 from verl_vsi.miniature.pretraining.probe_stage import READ, Probes, Truth, truth_of
 from verl_vsi.miniature.pretraining.room_batch import RoomBatch
-from verl_vsi.miniature.pretraining.training_questions import Prompts, drills_of, formed, lessons_of, mode_prompts
+from verl_vsi.miniature.pretraining.training_loop import train
+from verl_vsi.miniature.pretraining.training_questions import auxiliary_tasks, format_answer, training_questions
 
-IN_A_MODE = 0.015
-"""The share of drills that are asked in a mode's words, and answered in the mode's form: enough for tags to come where
-think and observe ask for them, mostly, and not where vanilla does."""
-ROOMS, DRILLS, QUESTIONS = 4, 12, 2
-"""Videos a step, and at most so many drills and so many questions about each."""
-TASTE = 0.2
-"""The share of steps, at the end, that ask questions too: enough for answers in the right form and of some use, and
-far from all that the model could answer from what it sees; that is left to SFT and vsGRPO."""
+MODE_SHARE = 0.015
+"""The share of auxiliary tasks in a mode's words, answered in the mode's form: enough for tags to come where think and
+observe ask for them, mostly, and not where vanilla does."""
+ROOMS, TASKS, QUESTIONS = 4, 12, 2
+"""Videos a step, and at most so many auxiliary tasks and so many questions about each."""
+QUESTION_SHARE = 0.2
+"""The share of steps, at the end, with questions too: enough for answers in the right form and of some use, and far
+from all that the model could answer from what it sees; that is left to SFT and vsGRPO."""
 LEARNING_RATE = 1.5e-3
-REMINDER = 0.5
+PROBE_WEIGHT = 0.5
 """Weight of the probes' loss."""
 
 
-def speak(pupil: TinyVLM, album: RoomBatch, steps: int, seed: int, progress: Progress) -> float:
-    """Teach the whole model; returns the last loss (nats a token of the answers, plus the weighted probes')."""
-    rng, prompts, truth = Random(f"{seed}/speak"), mode_prompts(), truth_of(album.rooms)
-    torch.manual_seed(seed)
-    probes = Probes(pupil.model.config.text_config.hidden_size)
-
-    def loss_at(step: int) -> torch.Tensor:
-        rooms = rng.sample(range(len(album.rooms)), ROOMS)
-        questions = QUESTIONS if step >= (1 - TASTE) * steps else 0
-        rows = [texts(pupil, album.rooms[room], questions, prompts, rng) for room in rooms]
-        packed = run_packed(pupil, album.frames[rooms], rows)
-        return packed.loss + REMINDER * reminder(pupil, packed, probes, truth, np.array(rooms))
-
-    return train("speak", [*pupil.model.parameters(), *probes.parameters()], loss_at, steps, LEARNING_RATE, progress)
-
-
-def texts(pupil: TinyVLM, room: Room, questions: int, prompts: dict[str, Prompts], rng: Random) -> list[Pair]:
-    """What is said about one room: some drills, and `questions` questions in the modes' words."""
-    drills = list(drills_of(room, rng))
-    said = [
-        in_a_mode(drill, room, prompts, rng) if rng.random() < IN_A_MODE else drill
-        for drill in rng.sample(drills, min(DRILLS, len(drills)))
-    ]
-    said += [(lesson.text, lesson.answer) for lesson in lessons_of(room, questions, prompts, rng)]
-    return [pupil.pair(text, answer) for text, answer in said]
-
-
-def in_a_mode(drill: tuple[str, str], room: Room, prompts: dict[str, Prompts], rng: Random) -> tuple[str, str]:
-    """A drill in the words of vanilla, think or observe."""
-    (text, answer), mode = drill, prompts[rng.choice(MODES)]
-    return user_text(text, (), mode.train), formed(text, answer, mode, room)
-
-
-def reminder(pupil: TinyVLM, packed: Packed, probes: Probes, truth: Truth, rooms: np.ndarray) -> torch.Tensor:
-    """The probes' loss on every category's word in the texts, wherever it stands, and on the rooms' sides.
+def run_answer_stage(vlm: TinyVLM, room_batch: RoomBatch, steps: int, seed: int, progress: Progress) -> float:
+    """Train the whole model to answer.
 
     Args:
-        pupil: whose tokens the texts are made of.
-        packed: texts about B rooms, as they were read.
+        vlm: the model, changed in place.
+        room_batch: what it learns from.
+        steps: of the optimizer.
+        seed: of all that is drawn, and of the probes.
+        progress: where it is shown.
+
+    Returns:
+        the last loss, nats a token of the answers plus the weighted probes'.
+    """
+    rng, truth = Random(f"{seed}/speak"), truth_of(room_batch.rooms)
+    torch.manual_seed(seed)
+    probes = Probes(vlm.model.config.text_config.hidden_size)
+
+    def loss_at(step: int) -> torch.Tensor:
+        indices = rng.sample(range(len(room_batch.rooms)), ROOMS)
+        questions = QUESTIONS if step >= (1 - QUESTION_SHARE) * steps else 0
+        rows = [token_pairs(vlm, room_batch.rooms[index], questions, rng) for index in indices]
+        output = run_packed(vlm, room_batch.frames[indices], rows)
+        return output.loss + PROBE_WEIGHT * probe_loss(vlm, output, probes, truth, np.array(indices))
+
+    return train("speak", [*vlm.model.parameters(), *probes.parameters()], loss_at, steps, LEARNING_RATE, progress)
+
+
+def token_pairs(vlm: TinyVLM, room: Room, questions: int, rng: Random) -> list[TokenPair]:
+    """Texts about one room with their answers: auxiliary tasks, then questions in the modes' words.
+
+    Args:
+        vlm: whose tokens they are made of.
+        room: what they are about.
+        questions: how many of these.
+        rng: draws all of them.
+    """
+    tasks = list(auxiliary_tasks(room, rng))
+    exchanges = [
+        in_some_mode(task, room, rng) if rng.random() < MODE_SHARE else task
+        for task in rng.sample(tasks, min(TASKS, len(tasks)))
+    ]
+    exchanges += [(question.text, question.answer) for question in training_questions(room, questions, rng)]
+    return [vlm.token_pair(text, answer) for text, answer in exchanges]
+
+
+def in_some_mode(task: tuple[str, str], room: Room, rng: Random) -> tuple[str, str]:
+    """An auxiliary task in the words of vanilla, think or observe.
+
+    Args:
+        task: text and answer.
+        room: what it is about.
+        rng: draws the mode.
+    """
+    (text, answer), mode = task, load_mode(rng.choice(MODES))
+    return user_text(text, (), mode.train_prompt), format_answer(text, answer, mode, room)
+
+
+def probe_loss(vlm: TinyVLM, output: PackOutput, probes: Probes, truth: Truth, rooms: np.ndarray) -> torch.Tensor:
+    """The probes' loss on every category's word in the texts, wherever it stands, and on the rooms' sides; a scalar.
+
+    Args:
+        vlm: whose tokens the texts are made of.
+        output: of texts about B rooms.
         probes: readers of hidden states.
         truth: of all rooms.
-        rooms: (B,) places of the rows' rooms in `truth`.
+        rooms: (B,) indices of the rows' rooms in `truth`.
     """
-    start, hidden = len(pupil.prefix), packed.hidden_states[READ]
-    named = packed.batch.ids[:, start:, None] == torch.tensor(category_ids(pupil))
-    rows, columns, categories = named.nonzero(as_tuple=True)
-    about = torch.from_numpy(rooms)[rows]
-    words = Truth(truth.counts[about, categories], truth.places[about, categories], truth.sides[rooms])
+    start, hidden = len(vlm.prefix), output.hidden_states[READ]
+    is_category = output.pack.ids[:, start:, None] == torch.tensor(vlm.category_ids)
+    rows, columns, categories = is_category.nonzero(as_tuple=True)
+    room_of = torch.from_numpy(rooms)[rows]
+    words = Truth(truth.counts[room_of, categories], truth.places[room_of, categories], truth.sides[rooms])
     return probes(hidden[:, start - 1], hidden[rows, columns + start], words)

@@ -1,4 +1,4 @@
-"""The model with what pretraining needs to call it fast: a video prefix, and many short texts behind it."""
+"""Prefix packing: many short texts behind one video prefix, so that pretraining reads each video once a step."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verl_vsi.data_adapters.synthetic_rooms import CATEGORIES
 from verl_vsi.miniature.pretraining.tiny_model import (
     END,
     GRID,
@@ -29,13 +30,13 @@ OPENING = f"{START}user\n{VISION_START}"
 CLOSING = f"{END}\n{START}assistant\n"
 """What the chat template puts before the video and after the question."""
 
-Pair = tuple[list[int], list[int]]
-"""Token ids of a text, and of what is learned to follow it."""
+TokenPair = tuple[list[int], list[int]]
+"""Token ids of a text, and of the answer that is learned to follow it."""
 
 
 @dataclass(frozen=True, eq=False)
 class TinyVLM:
-    """A model, its tokenizer and the ids of every prompt's beginning."""
+    """The miniature's model and tokenizer, called the way pretraining calls them."""
 
     model: Any  # Qwen2VLForConditionalGeneration and PreTrainedTokenizerFast; transformers' own annotations
     tokenizer: Any  # do not cover what they do
@@ -45,26 +46,41 @@ class TinyVLM:
         """Token ids from the start of a prompt to the video's end."""
         return self.tokenizer(f"{OPENING}{VIDEO * VIDEO_TOKENS}{VISION_END}")["input_ids"]
 
-    def pair(self, text: str, answer: str) -> Pair:
-        """A user's text and the assistant's answer, end token included."""
+    @cached_property
+    def category_ids(self) -> list[int]:
+        """The one token of each category's word, in the renderer's order."""
+        return [self.tokenizer.convert_tokens_to_ids(name) for name in CATEGORIES]
+
+    def token_pair(self, text: str, answer: str) -> TokenPair:
+        """Encode one exchange.
+
+        Args:
+            text: what the user says behind the video.
+            answer: what the assistant says; the end token is added.
+        """
         ids = self.tokenizer(f"{text}{CLOSING}")["input_ids"]
         return ids, self.tokenizer(f"{answer}{END}")["input_ids"]
 
-    def see(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+    def video_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """(B, 32, width) video tokens of (B, 4, 112, 112, 3) frames."""
         import torch
 
         grid = torch.tensor([GRID] * len(frames))
-        seen = self.model.model.visual(patches(frames), grid_thw=grid)
-        return seen.pooler_output.view(len(frames), VIDEO_TOKENS, -1)
+        tokens = self.model.model.visual(patches(frames), grid_thw=grid)
+        return tokens.pooler_output.view(len(frames), VIDEO_TOKENS, -1)
 
     def embed(self, ids: torch.Tensor, frames: NDArray[np.uint8]) -> torch.Tensor:
-        """(B, L, width) embeddings of ids that begin with `prefix`, the videos in place."""
+        """(B, L, width) embeddings of ids that begin with `prefix`, the videos in place.
+
+        Args:
+            ids: (B, L).
+            frames: (B, 4, 112, 112, 3) uint8.
+        """
         import torch
 
         words = self.model.model.language_model.embed_tokens(ids)
         first = len(self.prefix) - 1 - VIDEO_TOKENS
-        return torch.cat([words[:, :first], self.see(frames), words[:, first + VIDEO_TOKENS :]], dim=1)
+        return torch.cat([words[:, :first], self.video_tokens(frames), words[:, first + VIDEO_TOKENS :]], dim=1)
 
 
 def prefix_positions(length: int) -> NDArray[np.int64]:
@@ -87,7 +103,7 @@ class Pack:
         ids: (B, L) token ids.
         positions: (3, B, L).
         mask: (B, 1, L, L) bool, True where a token (row) may look (column).
-        rows, columns: where the tokens to learn stand, (M,) each.
+        rows, columns: (M,) each, where the answers' tokens stand.
     """
 
     ids: torch.Tensor
@@ -97,33 +113,39 @@ class Pack:
     columns: torch.Tensor
 
 
-def pack(prefix: list[int], rows: Sequence[Sequence[Pair]], pad: int) -> Pack:
-    """Put the texts of every row behind its video: the loss of each is what it would be alone."""
+def pack(prefix: list[int], rows: Sequence[Sequence[TokenPair]], pad: int) -> Pack:
+    """Put the texts of every row behind its video: the loss of each is what it would be alone.
+
+    Args:
+        prefix: token ids to the video's end, the same for all.
+        rows: texts and answers, B lists.
+        pad: token id behind the last text of a shorter row.
+    """
     import torch
 
     start = len(prefix)
-    size = start + max(sum(len(q) + len(a) for q, a in row) for row in rows)
+    size = start + max(sum(len(text) + len(answer) for text, answer in row) for row in rows)
     ids = np.full((len(rows), size), pad)
     owner = np.full((len(rows), size), -1)
     before = prefix_positions(start)
     positions = np.zeros((3, len(rows), size), dtype=np.int64)
     ids[:, :start], owner[:, :start], positions[:, :, :start] = prefix, 0, before[:, None]
-    learn: list[tuple[int, int]] = []
+    answer_tokens: list[tuple[int, int]] = []
     for b, row in enumerate(rows):
         at = start
-        for k, (question, answer) in enumerate(row, 1):
-            end = at + len(question) + len(answer)
-            ids[b, at:end], owner[b, at:end] = question + answer, k
+        for k, (text, answer) in enumerate(row, 1):
+            end = at + len(text) + len(answer)
+            ids[b, at:end], owner[b, at:end] = text + answer, k
             positions[:, b, at:end] = before[0, -1] + 1 + np.arange(end - at)
-            learn += [(b, c) for c in range(at + len(question), end)]
+            answer_tokens += [(b, c) for c in range(at + len(text), end)]
             at = end
-    places = torch.tensor(learn).reshape(-1, 2)
+    at_rows, at_columns = torch.tensor(answer_tokens).reshape(-1, 2).unbind(1)
     mask = _visible(torch.from_numpy(owner))
-    return Pack(torch.from_numpy(ids), torch.from_numpy(positions), mask, places[:, 0], places[:, 1])
+    return Pack(torch.from_numpy(ids), torch.from_numpy(positions), mask, at_rows, at_columns)
 
 
 def _visible(owner: torch.Tensor) -> torch.Tensor:
-    """(B, 1, L, L): earlier tokens of one's own text or of the prefix (owner 0), and oneself."""
+    """(B, 1, L, L) from (B, L): earlier tokens of one's own text or of the prefix (owner 0), and oneself."""
     import torch
 
     size = owner.shape[1]
@@ -133,38 +155,38 @@ def _visible(owner: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
+class PackOutput:
     """What the model makes of a pack.
 
     Args:
-        batch: the pack.
+        pack: what it read.
         loss: mean cross-entropy of all answers' tokens, a scalar.
         hidden_states: (B, L, width) of the embeddings and of every layer.
     """
 
-    batch: Pack
+    pack: Pack
     loss: torch.Tensor
     hidden_states: tuple[torch.Tensor, ...]
 
 
-def run_packed(pupil: TinyVLM, frames: NDArray[np.uint8], rows: Sequence[Sequence[Pair]]) -> Packed:
+def run_packed(vlm: TinyVLM, frames: NDArray[np.uint8], rows: Sequence[Sequence[TokenPair]]) -> PackOutput:
     """Read texts behind their videos.
 
     Args:
-        pupil: the model.
+        vlm: the model.
         frames: (B, 4, 112, 112, 3) uint8.
         rows: texts and answers, B lists.
     """
     import torch
 
-    batch = pack(pupil.prefix, rows, pupil.tokenizer.pad_token_id)
-    out = pupil.model.model.language_model(
-        inputs_embeds=pupil.embed(batch.ids, frames),
-        position_ids=batch.positions,
-        attention_mask=batch.mask,
+    texts = pack(vlm.prefix, rows, vlm.tokenizer.pad_token_id)
+    out = vlm.model.model.language_model(
+        inputs_embeds=vlm.embed(texts.ids, frames),
+        position_ids=texts.positions,
+        attention_mask=texts.mask,
         use_cache=False,
         output_hidden_states=True,
     )
-    logits = pupil.model.lm_head(out.last_hidden_state[batch.rows, batch.columns - 1])
-    loss = torch.nn.functional.cross_entropy(logits, batch.ids[batch.rows, batch.columns])
-    return Packed(batch, loss, out.hidden_states)
+    logits = vlm.model.lm_head(out.last_hidden_state[texts.rows, texts.columns - 1])
+    loss = torch.nn.functional.cross_entropy(logits, texts.ids[texts.rows, texts.columns])
+    return PackOutput(texts, loss, out.hidden_states)

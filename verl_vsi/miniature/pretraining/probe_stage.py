@@ -14,9 +14,9 @@ from rich.progress import Progress
 from torch.nn.functional import cross_entropy, smooth_l1_loss
 
 from verl_vsi.data_adapters.synthetic_rooms import Room
-from verl_vsi.miniature.pretraining.align_stage import category_ids, train
 from verl_vsi.miniature.pretraining.prefix_packing import TinyVLM, prefix_positions
 from verl_vsi.miniature.pretraining.room_batch import RoomBatch
+from verl_vsi.miniature.pretraining.training_loop import train
 
 ROOMS = 8
 """Videos a step."""
@@ -34,7 +34,7 @@ ROOM_CENTER, ROOM_SCALE = 1.6, 0.3
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is asked of the words.
+    """What the probes are to read.
 
     Args:
         counts: (N, 12) int64, at most `MOST`; or (M,) of some words.
@@ -51,7 +51,11 @@ class Probes(torch.nn.Module):
     """Linear readers of normed hidden states."""
 
     def __init__(self, width: int) -> None:
-        """Readers of a word's count, place and size, and of the room's sides at the video's end."""
+        """Readers of a word's count, place and size, and of the room's sides at the video's end.
+
+        Args:
+            width: of the hidden states.
+        """
         super().__init__()
         self.norm = torch.nn.RMSNorm(width)
         self.count = torch.nn.Linear(width, MOST + 1)
@@ -59,7 +63,13 @@ class Probes(torch.nn.Module):
         self.sides = torch.nn.Linear(width, 2)
 
     def forward(self, room: torch.Tensor, words: torch.Tensor, truth: Truth) -> torch.Tensor:
-        """The loss of (B, width) hidden states of rooms and (..., width) of words, whose truth has the same shape."""
+        """The loss, a scalar: nats of the counts, plus the scaled regressions.
+
+        Args:
+            room: (B, width) hidden states at the videos' ends.
+            words: (..., width) hidden states of category words.
+            truth: of the same shapes: (...) counts, (..., 3) places, (B, 2) sides.
+        """
         room, words = self.norm(room), self.norm(words)
         single = ~truth.places[..., 0].isnan()
         count = cross_entropy(self.count(words).flatten(0, -2), truth.counts.flatten())
@@ -68,19 +78,31 @@ class Probes(torch.nn.Module):
         return count + place + 0.5 * smooth_l1_loss(self.sides(room), truth.sides, beta=0.3)
 
 
-def look_up(pupil: TinyVLM, album: RoomBatch, steps: int, seed: int, progress: Progress) -> float:
-    """Teach the whole model; returns the last loss (nats of counts plus the scaled regressions)."""
+def run_probe_stage(vlm: TinyVLM, room_batch: RoomBatch, steps: int, seed: int, progress: Progress) -> float:
+    """Train the whole model so that the probes can read its words.
+
+    Args:
+        vlm: the model, changed in place.
+        room_batch: what it learns from.
+        steps: of the optimizer.
+        seed: of the order of rooms and of the probes.
+        progress: where it is shown.
+
+    Returns:
+        the last loss, nats of counts plus the scaled regressions.
+    """
     rng = np.random.default_rng([seed, 2])
-    truth = truth_of(album.rooms)
+    truth = truth_of(room_batch.rooms)
     torch.manual_seed(seed)
-    probes = Probes(pupil.model.config.text_config.hidden_size)
+    probes = Probes(vlm.model.config.text_config.hidden_size)
 
     def loss_at(_: int) -> torch.Tensor:
-        rooms = rng.choice(len(album.rooms), ROOMS, replace=False)
-        room, words = read_words(pupil, album.frames[rooms], rng.integers(0, FARTHEST, (ROOMS, len(truth.counts[0]))))
-        return probes(room, words, Truth(truth.counts[rooms], truth.places[rooms], truth.sides[rooms]))
+        indices = rng.choice(len(room_batch.rooms), ROOMS, replace=False)
+        gaps = rng.integers(0, FARTHEST, (ROOMS, len(truth.counts[0])))
+        room, words = read_words(vlm, room_batch.frames[indices], gaps)
+        return probes(room, words, Truth(truth.counts[indices], truth.places[indices], truth.sides[indices]))
 
-    return train("look up", [*pupil.model.parameters(), *probes.parameters()], loss_at, steps, LEARNING_RATE, progress)
+    return train("look up", [*vlm.model.parameters(), *probes.parameters()], loss_at, steps, LEARNING_RATE, progress)
 
 
 def truth_of(rooms: tuple[Room, ...]) -> Truth:
@@ -98,23 +120,23 @@ def truth_of(rooms: tuple[Room, ...]) -> Truth:
     return Truth(torch.from_numpy(counts).clamp(max=MOST), scaled, (sides - ROOM_CENTER) / ROOM_SCALE)
 
 
-def read_words(pupil: TinyVLM, frames: np.ndarray, gaps: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def read_words(vlm: TinyVLM, frames: np.ndarray, gaps: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Hidden states of the video's end, (B, width), and of the twelve words behind it, (B, 12, width).
 
     Args:
-        pupil: the model.
+        vlm: the model.
         frames: (B, 4, 112, 112, 3) uint8.
         gaps: (B, 12) positions between the video and each word, which sees the video and itself only.
     """
-    start, words = len(pupil.prefix), category_ids(pupil)
-    ids = torch.tensor([*pupil.prefix, *words]).expand(len(frames), -1)
+    start, words = len(vlm.prefix), vlm.category_ids
+    ids = torch.tensor([*vlm.prefix, *words]).expand(len(frames), -1)
     before = prefix_positions(start)
     behind = np.broadcast_to(before[0, -1] + 1 + gaps, (3, *gaps.shape))
     positions = np.concatenate([np.broadcast_to(before[:, None], (3, len(frames), start)), behind], axis=2)
     mask = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril()
     mask[start:, start:] = torch.eye(len(words), dtype=torch.bool)
-    hidden = pupil.model.model.language_model(
-        inputs_embeds=pupil.embed(ids, frames),
+    hidden = vlm.model.model.language_model(
+        inputs_embeds=vlm.embed(ids, frames),
         position_ids=torch.from_numpy(positions),
         attention_mask=mask.expand(len(frames), 1, -1, -1),
         use_cache=False,

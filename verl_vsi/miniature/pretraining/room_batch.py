@@ -26,33 +26,39 @@ class RoomBatch:
     Args:
         rooms: N records.
         frames: (N, 4, 112, 112, 3) uint8, as they come back from mp4.
-        shows: (N, 32, 12) bool, which categories each video token shows.
+        token_categories: (N, 32, 12) bool, which categories each video token shows.
     """
 
     rooms: tuple[Room, ...]
     frames: NDArray[np.uint8]
-    shows: NDArray[np.bool_]
+    token_categories: NDArray[np.bool_]
 
 
 def draw_room_batch(seed: int, count: int, progress: Progress, workers: int = 2) -> RoomBatch:
-    """Draw rooms 0 to `count` of the family `seed`, `workers` at a time; families never share a room."""
-    page = partial(_page, seed)
+    """Draw the first rooms of a family; families never share a room.
+
+    Args:
+        seed: of the family.
+        count: how many.
+        progress: where it is shown.
+        workers: processes that draw.
+    """
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         task = progress.add_task("draw rooms", total=count)
-        pages = []
-        for drawn in pool.map(page, range(count), chunksize=CHUNK):
-            pages.append(drawn)
+        samples = []
+        for sample in pool.map(partial(_draw_one, seed), range(count), chunksize=CHUNK):
+            samples.append(sample)
             progress.advance(task)
-    rooms, frames, shows = zip(*pages, strict=True)
-    return RoomBatch(rooms, np.stack(frames), np.stack(shows))
+    rooms, frames, token_categories = zip(*samples, strict=True)
+    return RoomBatch(rooms, np.stack(frames), np.stack(token_categories))
 
 
-def _page(seed: int, index: int) -> tuple[Room, NDArray[np.uint8], NDArray[np.bool_]]:
-    drawn = draw(seed, index)
-    return drawn.room, _as_played(drawn.frames), labels(drawn.room, drawn.ids)
+def _draw_one(seed: int, index: int) -> tuple[Room, NDArray[np.uint8], NDArray[np.bool_]]:
+    drawing = draw(seed, index)
+    return drawing.room, _through_mp4(drawing.frames), labels(drawing.room, drawing.ids)
 
 
-def _as_played(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _through_mp4(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Frames after mp4's compression, so that pretraining sees the colours that training will."""
     with av.open(io.BytesIO(encode_mp4(frames, RATE)), mode="r") as container:
         return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]).astype(np.uint8, copy=False)

@@ -1,4 +1,8 @@
-"""The miniature: a Qwen2-VL of about 1.1 million parameters, small enough to learn to see on one core."""
+"""The miniature: a Qwen2-VL of about 1.2 million parameters, small enough to learn to see on one core.
+
+Its processor is Qwen2-VL's own, kept at 4 frames of 112x112 pixels, 32 video tokens; its tokenizer has a few hundred
+tokens, so that embeddings stay small and prompts short.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,13 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from verl_vsi.data_adapters.synthetic_rooms import FRAMES, SIDE
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerFast, Qwen2VLConfig, Qwen2VLForConditionalGeneration, Qwen2VLProcessor
 
-
-# MERGED The miniature's processor: Qwen2-VL's own, kept at 4 frames of 112x112 pixels, 32 video tokens.
-
-
-FRAMES, SIDE = 4, 112
 PATCH, MERGE, TEMPORAL = 14, 2, 2
 GRID = (FRAMES // TEMPORAL, SIDE // PATCH, SIDE // PATCH)
 """(t, h, w) patches of a video, as Qwen2-VL's ``video_grid_thw``."""
@@ -55,13 +56,6 @@ def patches(videos: NDArray) -> torch.Tensor:
     return parts.permute(0, 1, 3, 6, 4, 7, 9, 2, 5, 8).reshape(-1, 3 * TEMPORAL * PATCH * PATCH)
 
 
-# MERGED The miniature's own tokenizer: a few hundred tokens, so that embeddings stay small and prompts short.
-#
-# Category names, answers, digits and the tags of the modes are never split or joined with their neighbours; everything
-# else is byte-level BPE learned from the very sentences that the questions and modes use, so a template becomes a
-# handful of tokens. Any other text still round-trips, byte by byte.
-
-
 END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END, IMAGE, VIDEO = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"
 SPECIAL = (END_OF_TEXT, START, END, VISION_START, VISION_END, "<|vision_pad|>", IMAGE, VIDEO)
@@ -83,11 +77,15 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(texts: Iterable[str], words: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Learn the tokenizer from `texts`; every one of `words` stays whole, each digit alone.
+    """Learn the tokenizer.
+
+    Words, digits and the tags of the modes are never split or joined with their neighbours; everything else is
+    byte-level BPE, so a template of the questions becomes a handful of tokens. Any other text still round-trips, byte
+    by byte.
 
     Args:
         texts: sentences the model will read or write, as they are.
-        words: category names and word answers, e.g. ``chair`` and ``left``.
+        words: category names and word answers, e.g. ``chair`` and ``left``; each stays whole.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -165,20 +163,25 @@ def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2VLConfig:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2VLForConditionalGeneration:
-    """A fresh float32 model, its attention set to look for its like from the start."""
+    """A fresh float32 model, whose attention looks for what resembles the query from the start.
+
+    Args:
+        tokenizer: whose ids it speaks.
+        seed: of its weights.
+    """
     import torch
     from transformers import Qwen2VLForConditionalGeneration
 
     torch.manual_seed(seed)
     model = Qwen2VLForConditionalGeneration(build_config(tokenizer))
-    _look_for_the_like(model)
+    _start_queries_as_keys(model)
     generation: Any = model.generation_config
     generation.eos_token_id = [tokenizer.eos_token_id, tokenizer.pad_token_id]
     generation.pad_token_id = tokenizer.pad_token_id
     return model
 
 
-def _look_for_the_like(model: Any) -> None:
+def _start_queries_as_keys(model: Any) -> None:
     """Start with W_q = W_k: a word then attends to the video tokens that resemble it (arXiv 2305.09828, section 4).
 
     Without it the miniature does not find "chair" in its video within the minutes it has.

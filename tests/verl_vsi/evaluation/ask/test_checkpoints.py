@@ -327,3 +327,27 @@ def test_an_adapter_of_unknown_scale_is_refused(tmp_path: Path, lora: str) -> No
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(BASE), "lora_alpha": 0}))
     with pytest.raises(CheckpointError, match="lora_alpha is 0"):
         as_served(str(tmp_path), lora=lora, console=QUIET)
+
+
+class Touch:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.e2e
+def test_a_shard_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    """Somebody else's checkpoint: verl's merger alone would unpickle whatever it holds."""
+    import torch
+
+    actor, written = tmp_path / "global_step_3" / "actor", tmp_path / "written"
+    shutil.copytree(BASE, actor / "huggingface", ignore=shutil.ignore_patterns("*.safetensors"))
+    (actor / "fsdp_config.json").write_text(json.dumps({"world_size": 1, "FSDP_version": 2}))
+    torch.save({"weight": Touch(written)}, actor / "model_world_size_1_rank_0.pt")
+    with pytest.raises(MergeError, match=r"Weights only load failed|weights_only"):
+        as_served(str(tmp_path / "global_step_3"), lora="fold", console=QUIET)
+    assert not written.exists()

@@ -21,7 +21,7 @@ from rich.console import Console
 from verl_vsi.evaluation.ask.checkpoints import as_served
 
 pytest.importorskip("vllm", reason="serves a real model")
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]  # with the story that it may have to tell first
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]  # with the demonstration that it may have to run first
 
 CLI = [sys.executable, "-m", "verl_vsi.cli"]
 BASE = Path(str(files("verl_vsi.miniature"))) / "base"
@@ -95,10 +95,10 @@ def result(path: Path) -> dict[str, Any]:
 
 
 def test_tables_killed_in_the_middle_leave_no_server_and_go_on_to_the_result_of_an_unbroken_run(
-    bench: Path, told: Path, tmp_path: Path
+    bench: Path, demo_folder: Path, tmp_path: Path
 ) -> None:
     """One command evaluates base, SFT and vsGRPO; it is killed while it asks the second."""
-    models = {"base": BASE, "sft": told / "sft", "vsgrpo-v": told / "vsgrpo"}
+    models = {"base": BASE, "sft": demo_folder / "sft", "vsgrpo-v": demo_folder / "vsgrpo"}
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     process = subprocess.Popen([*CLI, *table(bench, cut, models, "--concurrency", "1")], stdout=subprocess.DEVNULL)
     journal = cut / "2B_SFT_vanilla" / "normal.journal.jsonl"

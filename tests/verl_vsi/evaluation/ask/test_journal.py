@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from verl_vsi.evaluation.ask.journal import Journal, JournalError
+from verl_vsi.evaluation.ask.journal import CHECK, Journal, JournalError
 from verl_vsi.evaluation.items import Reply
 from verl_vsi.evaluation.score.result import read_result
 
@@ -102,3 +104,54 @@ def test_two_processes_do_not_write_one_journal(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.jsonl", HEAD):
         assert "another process" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "held\n"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"text": ["4"]},
+        {"text": {"a": 1}},
+        {"text": 4},
+        {"text": None},
+        {"index": "0"},
+        {"index": True},
+        {"status": "fine"},
+        {"status": ["ok"]},
+        {"prompt_tokens": 1e999},
+        {"prompt_tokens": -1},
+        {"attempts": None},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+def test_a_line_whose_values_are_no_replys_is_asked_again(tmp_path: Path, spoil: dict[str, Any]) -> None:
+    """Such as an earlier version kept of odd endpoints; those lines have no checksum."""
+    path = filled(tmp_path / "j.jsonl")
+    lines = path.read_bytes().splitlines()
+    record = json.loads(lines[1])
+    del record[CHECK]
+    path.write_bytes(b"\n".join([lines[0], json.dumps(record | spoil).encode(), lines[2]]) + b"\n")
+    with Journal(path, HEAD) as journal:
+        assert set(journal.replies) == {1}
+
+
+def test_an_edited_answer_is_asked_again(tmp_path: Path) -> None:
+    path = filled(tmp_path / "j.jsonl")
+    path.write_bytes(path.read_bytes().replace(b"3 chairs", b"4 chairs"))
+    with Journal(path, HEAD) as journal:
+        assert set(journal.replies) == {1}
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\x00b", "\u2028", "\r\n", "😀"])
+def test_any_text_is_kept(tmp_path: Path, text: str) -> None:
+    with Journal(tmp_path / "j.jsonl", HEAD) as journal:
+        journal.add(Reply(0, "ok", text, error=text, model=text))
+    with Journal(tmp_path / "j.jsonl", HEAD) as journal:
+        assert journal.replies[0] == Reply(0, "ok", text, error=text, model=text)
+
+
+@pytest.mark.parametrize("head", ["null", "[]", "4", '{"head": null}', '{"head": [1]}', '{"head": "x"}', "[" * 100_000])
+def test_a_head_of_anything_else_is_refused(tmp_path: Path, head: str) -> None:
+    (tmp_path / "j.jsonl").write_text(head + "\n")
+    with pytest.raises(JournalError, match="not a journal of ours"), Journal(tmp_path / "j.jsonl", HEAD):
+        pass

@@ -6,17 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from verl_vsi.data_adapters.rows import SCHEMA
 from verl_vsi.evaluation.ask.endpoint import Endpoint, EndpointError
 from verl_vsi.evaluation.ask.evaluation import Evaluation, Job, check_evaluation
 from verl_vsi.evaluation.ask.journal import JournalError
 from verl_vsi.evaluation.ask.run import evaluate, is_answered
+from verl_vsi.evaluation.ask.soundness import HOPELESS, UnsoundError
 from verl_vsi.evaluation.items import Condition, read_set
 from verl_vsi.evaluation.protocol import make_protocol
 from verl_vsi.evaluation.score.result import Result, read_result
-from verl_vsi.evaluation.task_columns import VSIBENCH
+from verl_vsi.evaluation.task_columns import PRESENT, VSIBENCH
 
 QUIET = Console(file=io.StringIO())
 
@@ -117,7 +121,11 @@ def test_failed_and_refused_questions_stay_in_the_denominator_and_failed_ones_ar
             return 200, {}, completion(None, refusal="no")
         return right(request, before)
 
-    worse = run(evaluation, start_endpoint(some).base_url, tmp_path / "normal.json")
+    with pytest.raises(UnsoundError, match=r"1 of 30 questions got no answer.*\(400 1 times\).*row 0, scene 'scene0'"):
+        run(evaluation, start_endpoint(some).base_url, tmp_path / "normal.json")
+    assert not (tmp_path / "normal.json").exists()
+    written_off = replace(evaluation, incomplete=True)
+    worse = run(written_off, start_endpoint(some).base_url, tmp_path / "normal.json")
     assert len(worse.answers) == 30
     assert worse.scores["score"].tasks["object_counting"].mean == pytest.approx(1 / 3)
     assert (worse.rates["failed"], worse.rates["refused"]) == (pytest.approx(1 / 30), pytest.approx(1 / 30))
@@ -130,7 +138,10 @@ def test_failed_and_refused_questions_stay_in_the_denominator_and_failed_ones_ar
 def test_answers_cut_by_the_budget_are_counted(
     evaluation: Evaluation, start_endpoint: Callable[..., Any], completion: Callable[..., str], tmp_path: Path
 ) -> None:
-    endpoint = start_endpoint(lambda request, before: (200, {}, completion("Well, looking at", finish="length")))
+    def some(request: dict[str, Any], before: int) -> Any:
+        return 200, {}, completion("Well, looking at" if "Options:" in text_of(request) else "4 or", finish="length")
+
+    endpoint = start_endpoint(some)
     assert run(evaluation, endpoint.base_url, tmp_path / "normal.json").rates["truncated"] == 1.0
 
 
@@ -147,3 +158,41 @@ def test_missing_videos_stop_it_before_anything_is_started(evaluation: Evaluatio
     folder.rename(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match=r"1 of 5 videos.*rooms/scene3.*--root"):
         check_evaluation(evaluation)
+
+
+def test_an_evaluation_of_which_nothing_can_be_read_stops_early(
+    data_root: Path, evaluation: Evaluation, start_endpoint: Callable[..., Any], completion: Callable[..., str]
+) -> None:
+    """NaN weights answer !!!! to every question: five thousand need not be asked."""
+    many = tuple(replace(evaluation.questions.items[0], index=i, question=f"q{i}?") for i in range(400))
+    asked = replace(evaluation, questions=replace(evaluation.questions, items=many), task_set=PRESENT)
+    endpoint = start_endpoint(lambda request, before: (200, {}, completion("!!!!")))
+    with pytest.raises(UnsoundError, match=r"none of 64 answers .*'!!!!'.*NaN"):
+        run(asked, endpoint.base_url, data_root / "out.json", concurrency=4)
+    assert len(endpoint.requests) < 2 * HOPELESS
+
+
+def test_rows_that_repeat_their_index_are_asked_and_scored_one_by_one(
+    data_root: Path,
+    evaluation: Evaluation,
+    start_endpoint: Callable[..., Any],
+    completion: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    """Two sets, each numbered from 0, in one file: a model that is always right scores 1."""
+    rows = pq.read_table(data_root / "rows.parquet").to_pylist()
+    for place, row in enumerate(rows):
+        row["extra_info"]["index"] = place % 15
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), data_root / "twice.parquet")
+    asked = replace(evaluation, questions=read_set(data_root / "twice.parquet"))
+    truths = {item.question: item.truth for item in asked.questions.items}
+    endpoint = start_endpoint(
+        lambda request, before: (
+            200,
+            {},
+            completion(next(truth for question, truth in truths.items() if f"{question}\n" in text_of(request))),
+        )
+    )
+    result = run(asked, endpoint.base_url, tmp_path / "normal.json")
+    assert len(endpoint.requests) == len(result.answers) == 30
+    assert result.scores["score"].overall.mean == 1.0

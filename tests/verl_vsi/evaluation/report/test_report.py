@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,20 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from verl_vsi.evaluation.report.contents import Contents, tables
 from verl_vsi.evaluation.report.figures import draw_curves, running_mean
 from verl_vsi.evaluation.report.report_files import write_report
-from verl_vsi.evaluation.report.training_logs import TrainingRun
+from verl_vsi.evaluation.report.table_formats import terminal_table
+from verl_vsi.evaluation.report.tables import result_row
+from verl_vsi.evaluation.report.training_logs import TrainingLog
 
 VAL = "val-core/vsi100k/object_counting/acc/mean@1"
 
 
-def make_run(name: str, kl: float) -> TrainingRun:
+def make_run(name: str, kl: float) -> TrainingLog:
     parts = {"train-aux/all/reward/accuracy/mean": 0.5, "train-aux/all/reward/format/mean": 1.0}
     log = {s: {"actor/kl_loss": kl * s, "response_length/mean": 9.0, **parts} for s in range(1, 40)}
     log[39][VAL] = 0.6
-    return TrainingRun(name, log)
+    return TrainingLog(name, log)
 
 
 def test_a_report_holds_tables_and_pictures(make_result: Callable[..., Any], tmp_path: Path) -> None:
@@ -53,7 +58,7 @@ def test_curves_of_several_runs_are_drawn_in_panels(tmp_path: Path) -> None:
 
 def test_every_reward_term_has_a_panel_the_papers_first(tmp_path: Path) -> None:
     log = {s: {f"train-aux/all/reward/{t}/mean": 0.5 for t in ("short", "format", "accuracy")} for s in (1, 2)}
-    assert draw_curves([TrainingRun("a", log)], tmp_path / "curves.png") == [
+    assert draw_curves([TrainingLog("a", log)], tmp_path / "curves.png") == [
         "accuracy reward",
         "format reward",
         "short reward",
@@ -62,7 +67,7 @@ def test_every_reward_term_has_a_panel_the_papers_first(tmp_path: Path) -> None:
 
 def test_runs_without_a_known_metric_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none of verl's metrics"):
-        draw_curves([TrainingRun("x", {1: {"mine": 1.0}})], tmp_path / "x.png")
+        draw_curves([TrainingLog("x", {1: {"mine": 1.0}})], tmp_path / "x.png")
 
 
 def test_a_running_mean_keeps_a_constant_to_its_ends() -> None:
@@ -72,3 +77,22 @@ def test_a_running_mean_keeps_a_constant_to_its_ends() -> None:
 def test_an_unknown_paper_table_is_named() -> None:
     with pytest.raises(ValueError, match="table 'table9' is not shipped; there are table1"):
         tables(Contents(papers=["table9"]))
+
+
+HOSTILE = "=1+1 [/x] $\\foo$ a|b <b> ~^ \\input{x}\x1b[2J\nnext"
+
+
+def test_a_name_reaches_no_output_as_anything_but_text(make_result: Callable[..., Any], tmp_path: Path) -> None:
+    """Markup, formulas, commands, escapes and line breaks, in every format."""
+    write_report(tmp_path, Contents([make_result(name=HOSTILE), make_result(name="b")], [make_run(HOSTILE, 0.1)], []))
+    written = {path.suffix: path.read_text() for path in tmp_path.iterdir() if path.suffix in (".md", ".csv", ".tex")}
+    assert all("\x1b" not in text and "\nnext" not in text for text in written.values())
+    assert r"a\|b \<b\> ~^ \\input{x}\\x1b\[2J\\nnext |" in written[".md"]
+    assert r"=1+1 [/x] \$\textbackslash{}foo\$ a|b <b> \textasciitilde{}\textasciicircum{}" in written[".tex"]
+    names = [line[0] for line in csv.reader(written[".csv"].splitlines())]
+    assert any(name.startswith("'=1+1") for name in names)
+    assert not any(name.startswith("=") for name in names)
+    terminal = Console(file=io.StringIO(), width=300)
+    terminal.print(terminal_table([result_row(make_result(name=HOSTILE))], HOSTILE))
+    assert terminal.file.getvalue().count("[/x]") == 2  # type: ignore[attr-defined]
+    assert "\x1b" not in terminal.file.getvalue()  # type: ignore[attr-defined]

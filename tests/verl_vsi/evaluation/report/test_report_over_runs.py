@@ -17,7 +17,7 @@ from verl_vsi.evaluation.report.contents import Contents, tables
 from verl_vsi.evaluation.report.figures import draw_curves
 from verl_vsi.evaluation.report.report_files import write_report
 from verl_vsi.evaluation.report.tables import difference_row, spread_cell
-from verl_vsi.evaluation.report.training_logs import Series, TrainingRun, mean_series
+from verl_vsi.evaluation.report.training_logs import Series, TrainingLog, mean_series
 from verl_vsi.evaluation.score.result import write_result
 from verl_vsi.evaluation.score.seeds import Spread, by_entry, difference
 
@@ -104,8 +104,8 @@ def test_a_mean_curve_takes_the_steps_that_all_runs_have() -> None:
 
 
 def test_runs_of_one_name_share_a_colour(tmp_path: Path) -> None:
-    runs = [TrainingRun("sft", {s: {"actor/kl_loss": k * s} for s in range(40)}) for k in (1.0, 2.0, 3.0)]
-    draw_curves([*runs, TrainingRun("other", runs[0].log)], tmp_path / "curves.png")
+    runs = [TrainingLog("sft", {s: {"actor/kl_loss": k * s} for s in range(40)}) for k in (1.0, 2.0, 3.0)]
+    draw_curves([*runs, TrainingLog("other", runs[0].log)], tmp_path / "curves.png")
     pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("RGB")).reshape(-1, 3)
     shown = [
         (pixels == colour).all(axis=1).sum() > 50 for colour in ((0, 0x72, 0xB2), (0xD5, 0x5E, 0), (0, 0x9E, 0x73))

@@ -66,3 +66,26 @@ def test_a_spoilt_file_is_no_result(tmp_path: Path, spoil: Callable[[dict[str, A
     (tmp_path / "x.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="not a result of verl-vsi eval"):
         read_result(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda record: record["scores"]["score"]["overall"].update(mean=0.99),
+        lambda record: record["scores"]["reward"]["tasks"]["object_counting"].update(mean=0.99),
+        lambda record: record["scores"]["score"]["tasks"]["object_counting"].update(n=5000),
+        lambda record: record["scores"]["score"]["tasks"].pop("object_counting"),
+        lambda record: record["answers"][0].update(score=0.0),
+        lambda record: record["scores"]["score"]["overall"].update(mean=float("nan")),
+    ],
+)
+def test_means_that_are_not_those_of_the_answers_are_refused(
+    make_result: Callable[..., Result], tmp_path: Path, forge: Callable[[dict[str, Any]], Any]
+) -> None:
+    path = tmp_path / "normal.json"
+    write_result(path, make_result())
+    record = json.loads(path.read_text())
+    forge(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="are not those of its answers; the file was edited"):
+        read_result(path)

@@ -40,9 +40,9 @@ def test_shares_of_a_step() -> None:
 
 def test_samples_are_the_best_rewarded_that_differ() -> None:
     rows = [(GOOD, 1.5), (AGAIN, 2.5), (AGAIN, 2.4), ("2", 0.1), (EMPTY, 2.0)]
-    found = samples([{"output": o, "score": s, "gts": "2"} for o, s in rows], "observe")
-    assert [sample["response"] for sample in found] == [AGAIN, EMPTY, GOOD]
-    assert [(sample["strict"], sample["loose"]) for sample in found] == [(0.0, 1.0), (0.0, 1.0), (1.0, 1.0)]
+    best = samples([{"output": o, "score": s, "gts": "2"} for o, s in rows], "observe")
+    assert [sample["response"] for sample in best] == [AGAIN, EMPTY, GOOD]
+    assert [(sample["strict"], sample["loose"]) for sample in best] == [(0.0, 1.0), (0.0, 1.0), (1.0, 1.0)]
 
 
 def test_dumps_come_in_order_of_steps(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The base that ships: an ordinary Hugging Face folder whose record tells the truth about it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from rich.progress import Progress
 
 import verl_vsi.miniature
 from verl_vsi import cpu
+from verl_vsi.data_adapters.frames.content import sha256
 from verl_vsi.data_adapters.prompts import user_text
-from verl_vsi.miniature.pretraining.make_base import EXAM_SEED, RECORD, ROOMS_SEED, sha256
-from verl_vsi.miniature.pretraining.training_questions import mode_prompts
+from verl_vsi.evaluation.protocol import load_mode
+from verl_vsi.miniature.pretraining.make_base import EXAM_SEED, RECORD, ROOMS_SEED
 from verl_vsi.rewards.formats import strict
 
 BASE = Path(verl_vsi.miniature.__path__[0]) / "base"
@@ -62,18 +64,18 @@ def test_the_processor_keeps_112_pixels_and_makes_32_video_tokens(base):
     content = [{"type": "video"}, {"type": "text", "text": "How many bed(s)in the room?"}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     video = np.zeros((4, 112, 112, 3), np.uint8)
-    made = processor(text=[text], videos=[video], return_tensors="pt", do_sample_frames=False)
-    assert made["video_grid_thw"].tolist() == [[2, 8, 8]]
-    assert (made["input_ids"] == model.config.video_token_id).sum() == 32
+    inputs = processor(text=[text], videos=[video], return_tensors="pt", do_sample_frames=False)
+    assert inputs["video_grid_thw"].tolist() == [[2, 8, 8]]
+    assert (inputs["input_ids"] == model.config.video_token_id).sum() == 32
 
 
 def test_its_answers_have_the_right_form_and_depend_on_the_video(base):
-    from verl_vsi.miniature.pretraining.exam import examine
+    from verl_vsi.miniature.pretraining.exam import run_exam
     from verl_vsi.miniature.pretraining.prefix_packing import TinyVLM
     from verl_vsi.miniature.pretraining.room_batch import draw_room_batch
 
     model, processor = base
-    scores = examine(TinyVLM(model, processor.tokenizer), draw_room_batch(11, 64, QUIET, workers=1), 60, QUIET)
+    scores = run_exam(TinyVLM(model, processor.tokenizer), draw_room_batch(11, 64, QUIET, workers=1), 60, QUIET)
     assert scores["video"]["parse_failure"] < 0.1
     room = "room_size_estimation"
     assert scores["video"][room] > scores["shuffled"][room] + 0.1
@@ -81,12 +83,13 @@ def test_its_answers_have_the_right_form_and_depend_on_the_video(base):
 
 @pytest.mark.parametrize("tag", ["think", "observe"])
 def test_it_answers_in_tags_where_a_mode_asks_for_them(base, tag):
-    from verl_vsi.miniature.pretraining.exam import Asked, answer, exam
+    from verl_vsi.miniature.pretraining.exam import exam_questions, generate_answers
     from verl_vsi.miniature.pretraining.prefix_packing import TinyVLM
     from verl_vsi.miniature.pretraining.room_batch import draw_room_batch
 
     model, processor = base
-    album, prompt = draw_room_batch(11, 16, QUIET, workers=1), mode_prompts()[tag].train
-    asked = [Asked(a.question, a.room, user_text(a.question.text, (), prompt)) for a in exam(album, 8)]
-    answers = answer(TinyVLM(model, processor.tokenizer), album.frames, asked, QUIET, longest=96)
+    rooms, prompt = draw_room_batch(11, 16, QUIET, workers=1), load_mode(tag).train_prompt
+    questions = [replace(q, text=user_text(q.question.text, (), prompt)) for q in exam_questions(rooms, 8)]
+    vlm = TinyVLM(model, processor.tokenizer)
+    answers = generate_answers(vlm, rooms.frames, questions, QUIET, max_new_tokens=96)
     assert sum(strict(text, tag) for text in answers) > 0.5 * len(answers)

@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verl_vsi.data_adapters.synthetic_rooms import CATEGORIES, make_room
+from verl_vsi.evaluation.protocol import load_mode
 from verl_vsi.miniature.pretraining.tiny_model import SPECIAL, TAGS, build_tokenizer
-from verl_vsi.miniature.pretraining.training_questions import WORDS, corpus, mode_prompts
+from verl_vsi.miniature.pretraining.training_questions import WHOLE_WORDS, tokenizer_corpus
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return build_tokenizer(corpus([make_room(3, i) for i in range(8)]), WORDS)
+    return build_tokenizer(tokenizer_corpus([make_room(3, i) for i in range(8)]), WHOLE_WORDS)
 
 
 @pytest.mark.parametrize("text", ["0", "7", ".", *CATEGORIES, "left", "right", "A", "D", *TAGS, *SPECIAL])
@@ -34,8 +35,8 @@ def test_pieces_stay_apart(tokenizer, text, pieces):
 
 @pytest.mark.parametrize("mode", ["vanilla", "think", "observe"])
 def test_a_modes_prompts_are_short(tokenizer, mode):
-    prompts = mode_prompts()[mode]
-    assert max(len(tokenizer(p)["input_ids"]) for p in (prompts.train, prompts.evaluate)) <= 16
+    prompts = load_mode(mode).train_prompt, load_mode(mode).eval_prompt
+    assert max(len(tokenizer(prompt)["input_ids"]) for prompt in prompts) <= 16
 
 
 @given(text=st.text(max_size=60))

@@ -1,20 +1,23 @@
-"""What the benchmarks of frames share: synthetic clips, rows, a processor, stock verl's path, results as JSON."""
+"""Synthetic clips, rows, a processor, and stock verl's path to frames: what benchmarks of videos work on."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import verl  # noqa: F401  (opens the plug-in, which makes torchvision load beside a CPU build of torch)
 from omegaconf import DictConfig, OmegaConf
 
+from verl_vsi import run_mark
+
+run_mark.mark("benchmarks")
+
+import verl  # noqa: E402, F401  (loads the plug-in, which makes torchvision load beside a CPU build of torch)
+
+PACKAGES = ("verl", "torch", "av", "qwen-vl-utils", "transformers")
+"""Whose versions matter to these benchmarks."""
 SIZE, RATE = (640, 480), 24
 FRAMES = {"sampler": "qwen", "nframes": 16, "fps": None, "min_pixels": 12544, "max_pixels": 100352, "decoder": "pyav"}
 """The recipes' frames (recipes/recipe/_vsi.yaml)."""
@@ -30,7 +33,18 @@ TEMPLATE = (
 
 
 def write_clips(folder: Path, distinct: int, frames: int, names: int, size: tuple[int, int] = SIZE) -> list[str]:
-    """`names` H.264 clips at 24 fps, of `distinct` contents; files differ by their last bytes."""
+    """Write H.264 clips at 24 fps; files differ by their last bytes.
+
+    Args:
+        folder: they lie in it.
+        distinct: so many contents.
+        frames: of each clip.
+        names: so many files.
+        size: width and height.
+
+    Returns:
+        the files, below the folder's parent.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     contents = [_clip(folder / f".{i}.mp4", frames, i, size) for i in range(distinct)]
     for i in range(names):
@@ -55,21 +69,31 @@ def _clip(path: Path, frames: int, seed: int, size: tuple[int, int]) -> bytes:
 
 
 def make_rows(videos: Iterable[Any], text: str = "") -> list[dict[str, Any]]:
-    """verl rows; `text` is appended to each question (stock verl has no mode prompt of its own)."""
+    """verl rows.
+
+    Args:
+        videos: of each row, as its dataset names it.
+        text: appended to each question (stock verl has no mode prompt of its own).
+    """
     return [
         {
             "data_source": "vsi100k/object_abs_distance",
             "prompt": [{"role": "user", "content": f"<video>{QUESTION.format(i)}{text}"}],
             "videos": [video],
             "reward_model": {"style": "rule", "ground_truth": "6.1"},
-            "extra_info": {"index": i, "options": [PROMPT][:0]},
+            "extra_info": {"index": i, "options": [PROMPT][:0]},  # an empty list of strings, for parquet
         }
         for i, video in enumerate(videos)
     ]
 
 
 def make_config(root: Path, **data: Any) -> DictConfig:
-    """A trainer's config with the recipes' frames."""
+    """A trainer's config with the recipes' frames.
+
+    Args:
+        root: the data root.
+        data: more settings of verl's ``data``.
+    """
     mode = {"name": "vanilla", "train_prompt": PROMPT}
     vsi = {"root": str(root), "mode": mode, "frames": FRAMES}
     node = {"vsi": "${vsi}", "max_prompt_length": 4096, "cache_dir": str(root / "cache"), **data}
@@ -107,7 +131,12 @@ def make_processor(pixels: int | None = None, words: int = 0) -> Any:
 
 
 def stock_element(root: Path, video: str) -> dict[str, Any]:
-    """The video as a stock row names it, with the same frames and pixels."""
+    """The video as a stock row names it, with the same frames and pixels.
+
+    Args:
+        root: the data root.
+        video: below it.
+    """
     return {"video": str(root / video), **{k: FRAMES[k] for k in ("nframes", "min_pixels", "max_pixels")}}
 
 
@@ -125,22 +154,11 @@ def read_by_pyav() -> None:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             total, rate = stream.frames, float(stream.average_rate or RATE)
-            wanted = torch.linspace(0, total - 1, vision_process.smart_nframes(ele, total, rate)).round().long()
-            chosen = set(wanted.tolist())
+            indices = torch.linspace(0, total - 1, vision_process.smart_nframes(ele, total, rate)).round().long()
+            chosen = set(indices.tolist())
             images = [f.to_ndarray(format="rgb24") for i, f in enumerate(container.decode(stream)) if i in chosen]
-        meta = {"fps": rate, "frames_indices": wanted.tolist(), "total_num_frames": total, "video_backend": "pyav"}
+        meta = {"fps": rate, "frames_indices": indices.tolist(), "total_num_frames": total, "video_backend": "pyav"}
         return torch.tensor(np.stack(images)).permute(0, 3, 1, 2), meta, rate
 
     vision_process.VIDEO_READER_BACKENDS["pyav"] = read  # pyright: ignore[reportArgumentType]
     vision_process.get_video_reader_backend = lambda: "pyav"  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def save(name: str, result: dict[str, Any]) -> None:
-    """Write ``results/<name>.json`` beside this file, with the machine and the versions."""
-    packages = ("verl", "torch", "av", "qwen-vl-utils", "transformers")
-    machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "machine": platform.machine()}
-    record = {**result, **machine, "versions": {p: version(p) for p in packages}}
-    path = Path(__file__).parent / "results" / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(record, indent=1))

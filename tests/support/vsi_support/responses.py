@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-import pytest
-
 PIECES = [
     *("<think>", "</think>", "<observe>", "</observe>", "<answer>", "</answer>", "<answer", "/answer>", "<>"),
     *(
@@ -66,33 +64,36 @@ PIECES = [
         ":",
         "…",
     ),
+    *("\\boxed{", "\\frac{7}{2}", "\\text{", "{", "}", "$", "\\(", "\\", "1/0", "7/", "/2", "3 1/2", "±", "+/-", "="),
+    *("because", "so", "is closest", "is correct", "I choose", "side", "front-", "or", "not", "dozen", "dm", "quarter"),
+    *("\x1b[31m", "\u202e", "\u2028", "<|im_end|>", "А", "ﷺ"),
 ]
 """What generated responses are glued from."""
 
 Generate = Callable[[int, int], Iterator[str]]
+"""(how many, seed) -> responses."""
 
 
-@pytest.fixture
-def generate() -> Generate:
-    """(how many, seed) -> responses of up to a dozen pieces."""
+def generate(number: int, seed: int) -> Iterator[str]:
+    """Responses of up to a dozen pieces.
 
-    def responses(number: int, seed: int) -> Iterator[str]:
-        draw = random.Random(seed)
-        for _ in range(number):
-            yield "".join(draw.choices(PIECES, k=draw.randint(0, 12)))
+    Args:
+        number: how many.
+        seed: of the draw.
+    """
+    draw = random.Random(seed)
+    for _ in range(number):
+        yield "".join(draw.choices(PIECES, k=draw.randint(0, 12)))
 
-    return responses
 
+def generate_long(number: int, seed: int) -> Iterator[str]:
+    """Responses of 10 MB: a few pieces, over and over.
 
-@pytest.fixture
-def generate_long() -> Generate:
-    """(how many, seed) -> responses of 10 MB: a few pieces, over and over."""
-
-    def responses(number: int, seed: int) -> Iterator[str]:
-        draw = random.Random(seed)
-        for _ in range(number):
-            motif = "".join(draw.choices(PIECES, k=draw.randint(1, 6)))
-            text = motif * (10_000_000 // len(motif))
-            yield draw.choice(PIECES) + text + draw.choice(PIECES)
-
-    return responses
+    Args:
+        number: how many.
+        seed: of the draw.
+    """
+    draw = random.Random(seed)
+    for _ in range(number):
+        motif = "".join(draw.choices(PIECES, k=draw.randint(1, 6)))
+        yield draw.choice(PIECES) + motif * (10_000_000 // len(motif)) + draw.choice(PIECES)

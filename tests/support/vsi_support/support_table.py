@@ -1,0 +1,80 @@
+"""Which model families are tested in which way, as a table for the docs: every cell is a test.
+
+python -m vsi_support.support_table     # writes the table into docs/models.md
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "models.md"
+BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
+
+TITLES = {"qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL", "qwen3_5": "Qwen3.5"}
+ALL = tuple(TITLES)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A test, and the families that it runs over."""
+
+    test: str
+    """File::function, from the repository's root."""
+    families: tuple[str, ...]
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a test."""
+        file, name = self.test.split("::")
+        path = ROOT / file
+        return path.is_file() and name in {
+            node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)
+        }
+
+
+_SHARING = "tests/verl_vsi/sharing/test_equality.py"
+WAYS: dict[str, Proof] = {
+    "positions": Proof("tests/data_adapters/test_positions.py::test_everybody_sees_vllms_positions", ALL),
+    "SFT and DPO rows": Proof(
+        "tests/data_adapters/datasets/test_families.py::test_sft_and_dpo_show_what_the_rollout_shows", ALL
+    ),
+    "`main_ppo`, FSDP2": Proof(
+        "tests/recipes/test_model_families.py::test_rollout_and_actor_agree", ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+    ),
+    "shared passes": Proof(f"{_SHARING}::test_a_batch_gives_upstreams_numbers", ("qwen2_vl",)),
+    "LoRA": Proof(f"{_SHARING}::test_lora", ("qwen2_vl",)),
+    "Megatron": Proof("tests/verl_vsi/megatron/test_qwen2_vl.py::test_logits_are_transformers", ("qwen2_vl",)),
+    "evaluation": Proof(
+        "tests/verl_vsi/evaluation/ask/test_e2e_vllm.py::test_the_official_protocol_runs_with_and_without_video",
+        ("qwen2_vl",),
+    ),
+}
+"""Column -> what proves it."""
+
+
+def markdown() -> str:
+    """The table: a tick where a test runs over the family."""
+    lines = ["| family | " + " | ".join(WAYS) + " |", "|---" * (len(WAYS) + 1) + "|"]
+    for family, title in TITLES.items():
+        cells = ["tested" if family in proof.families else "" for proof in WAYS.values()]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    lines += ["", *(f"- {way}: `{proof.test}`" for way, proof in WAYS.items())]
+    return "\n".join(lines)
+
+
+def written() -> str:
+    """The table that the docs have."""
+    return PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+
+
+def write() -> None:
+    """Put the table into the docs."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{markdown()}\n\n{END}{rest.partition(END)[2]}")
+
+
+if __name__ == "__main__":
+    write()
