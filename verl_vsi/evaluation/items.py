@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from verl_vsi.data_adapters.rows import check_answer, read_fingerprint, read_rows
+from verl_vsi.data_adapters.row_checks import check_question
+from verl_vsi.data_adapters.rows import read_fingerprint, read_rows
 from verl_vsi.data_adapters.schema import Kind, Question
 from verl_vsi.evaluation.task_columns import column_of
 
@@ -145,7 +146,7 @@ def item_of(place: int, row: Mapping[str, Any]) -> Item:
         raise ValueError(f"row {place} (scene '{item.scene_id}') has {len(row['videos'])} videos, wants one")
     column_of(item.task)
     question = Question(item.task, item.question, item.truth, item.kind, item.scene_id, item.options)
-    check_answer(question, f"row {place} (scene '{item.scene_id}')")
+    check_question(question, f"row {place} (scene '{item.scene_id}')")
     return item
 
 

@@ -5,25 +5,23 @@ What is known by its content, not by its name:
 - lmms-eval's ``*_samples_vsibench*.jsonl``: a ``doc`` in each line, the response in ``filtered_resps`` or ``resps``;
 - VLMEvalKit's and EASI's ``.xlsx``, ``.csv`` and ``.tsv``: columns `type` or `question_type`, `answer`, `prediction`;
 - the records of test-set-training (arXiv 2511.04655): ``id``, ``question_type``, ``ground_truth``, ``prediction``;
-- plain JSON lines with an id and an answer, beside a file of VSI-Bench's questions.
+- JSON lines or a JSON list with an id and an answer, beside a file of VSI-Bench's questions.
 
-Any of them may be gzipped. Questions are told apart by `id`, never by place: the benchmark's row order has changed.
+Questions are told apart by `id`, never by place: the benchmark's row order has changed.
 """
 
 from __future__ import annotations
 
 import ast
 import csv
-import gzip
-import io
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verl_vsi.data_adapters.schema import NUMERIC, TASKS, Kind
+from verl_vsi.data_adapters.importers.records import load_records
+from verl_vsi.data_adapters.schema import NUMERIC, TASKS, Kind, Rejected
 from verl_vsi.evaluation.score.grade import score_of
 from verl_vsi.rewards.answers import extract
 
@@ -86,8 +84,6 @@ def read_predictions(path: str | Path, questions: Mapping[str, Mapping[str, Any]
     """
     path = Path(path)
     predictions = [_prediction(record, where, questions or {}) for where, record in _records(path)]
-    if not predictions:
-        raise ValueError(f"{path}: no answers in it")
     seen: set[str] = set()
     for one in predictions:
         if one.id in seen:
@@ -215,39 +211,17 @@ def _own(record: Mapping[str, Any]) -> float | None:
 
 def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(place, record) of each answer."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    name = path.name.removesuffix(".gz")
-    if name.endswith(".xlsx"):
+    if path.suffix == ".xlsx":
         yield from _sheet(path)
-        return
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error}); .xlsx, .csv, .tsv, .json and .jsonl are read") from error
-    if name.endswith((".csv", ".tsv")):
-        rows = csv.DictReader(io.StringIO(text), delimiter="\t" if name.endswith(".tsv") else ",")
-        yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
-        return
-    if text.lstrip().startswith("["):
-        yield from (
-            (f"{path}, entry {n}", _record(entry, f"{path}, entry {n}")) for n, entry in enumerate(json.loads(text), 1)
-        )
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            try:
-                yield where, _record(json.loads(line), where)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{where}: not JSON ({error})") from error
-
-
-def _record(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where}: {type(value).__name__}, where a record with an id and an answer belongs")
-    return value
+    elif path.suffix in (".csv", ".tsv"):
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
+    else:
+        for where, record in load_records(path):
+            if isinstance(record, Rejected):
+                raise ValueError(f"{where}: {record.reason}, where a record with an id and an answer belongs")
+            yield where, record
 
 
 def _sheet(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -110,17 +110,16 @@ def test_ids_and_answers_take_their_questions_from_the_benchmark(tmp_path: Path)
     assert [(a.truth, a.response) for a in answers] == [(row["ground_truth"], row["prediction"]) for row in rows]
 
 
+ANSWER = '{"id": 1, "question_type": "route_planning", "ground_truth": "A", "prediction": "A"}\n'
 BROKEN = [
-    ('{"id": 1}\n[1, 2]\n', "line 1.*none of VSI-Bench's.*--questions"),
+    ('{"id": 1}\n{"id": 2}\n', "row 1.*none of VSI-Bench's.*--questions"),
     ('{"id": 1, "question_type": "room_size_estimation", "ground_truth": "0", "prediction": "1"}', "true answer '0'"),
     ('{"question_type": "route_planning", "ground_truth": "A", "prediction": "A"}', "no id"),
-    (
-        '{"id": 1, "question_type": "route_planning", "ground_truth": "A", "prediction": "A"}\n' * 2,
-        "stands in it twice",
-    ),
-    ('{"id": 1, "question_type"', "line 1: not JSON"),
-    ("", "no answers"),
-    ('["x"]', "entry 1: str, where a record"),
+    (ANSWER * 2, "stands in it twice"),
+    (ANSWER + '{"id": 2, "question_type"', "row 2: "),
+    (ANSWER + "[1, 2]\n", "row 2: "),
+    ("", "empty"),
+    ('["x"]', "expected a list of records"),
 ]
 
 
