@@ -116,5 +116,5 @@ def _tree_of(points: Array) -> KDTree:
     try:
         from scipy.spatial import KDTree
     except ImportError as error:
-        raise ImportError("closest-point distances need scipy; pip install 'verl-vsi[data]'") from error
+        raise ImportError("closest-point distances need scipy; pip install scipy shapely trimesh") from error
     return KDTree(points)

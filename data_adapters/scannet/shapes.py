@@ -92,4 +92,4 @@ def library(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        raise ImportError(f"reading meshes needs {name.split('.')[0]}; pip install 'verl-vsi[data]'") from error
+        raise ImportError(f"reading meshes needs {name.split('.')[0]}; pip install scipy shapely trimesh") from error

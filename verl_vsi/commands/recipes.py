@@ -83,6 +83,7 @@ def estimate(
     overrides: Annotated[list[str] | None, typer.Argument(help="As on the command line.")] = None,
     rows: Annotated[int | None, number(1, "Rows to train on, where the parquet is not there yet.")] = None,
     videos: Annotated[int, number(1, "Videos that the rows are about.")] = 1201,
+    gpu_gb: Annotated[int, number(1, "Memory of a GPU, in GB.")] = 80,
     config_dir: ConfigDir = None,
 ) -> None:
     """Tokens, memory, bytes moved and steps of a recipe, before anything starts.
@@ -90,13 +91,18 @@ def estimate(
     Example: verl-vsi recipes estimate vsgrpo_7b hardware=2x8 --rows 116900
     """
     from verl_vsi.config.estimate import estimate as compute
+    from verl_vsi.config.estimate import fix
 
+    asked = [recipe, *(overrides or [])]
     with _composer(config_dir) as compose:
-        lines = compute(compose.recipe([recipe, *(overrides or [])]), rows, videos)
+        lines = compute(compose.recipe(asked), rows, videos, gpu_gb * 1e9)
+        smaller = fix(compose.recipe, asked, gpu_gb * 1e9)
     table = _table("what", "how much", "basis")
     for line in lines:
         _row(table, line.what, line.amount, line.basis)
     console.print(table)
+    if smaller:
+        console.print(f"it would fit with {smaller}", highlight=False, markup=False)
 
 
 @contextmanager

@@ -100,6 +100,21 @@ class ModelShape:
     """Key and value numbers of a token in one layer."""
     attention_layers: int
     """Layers that keep keys and values of every token; a linear-attention layer keeps a state of fixed size."""
+    feed_forward: int
+    tied: bool
+    """Whether the embedding serves as output layer."""
+    vision_layers: int
+    vision_width: int
+
+    @property
+    def layer_parameters(self) -> int:
+        """Of one layer of the language model."""
+        return (self.text_parameters - self.vocabulary * self.hidden * (1 if self.tied else 2)) // self.layers
+
+    def adapters(self, rank: int) -> int:
+        """Weights of LoRA adapters on every linear layer of the language model, which verl calls all-linear."""
+        attention = 4 * self.hidden + 2 * (self.hidden + self.kv_width // 2)
+        return self.layers * rank * (attention + 3 * (self.hidden + self.feed_forward))
 
     @property
     def parameters(self) -> int:
@@ -169,6 +184,10 @@ def from_config(config: Mapping[str, Any]) -> ModelShape:
         vocabulary=text["vocab_size"],
         kv_width=kv_width,
         attention_layers=layers - linear,
+        feed_forward=text["intermediate_size"],
+        tied=bool(config.get("tie_word_embeddings")),
+        vision_layers=config["vision_config"]["depth"],
+        vision_width=_width(config["vision_config"]),
     )
 
 
@@ -181,9 +200,14 @@ def _linear_attention(text: Mapping[str, Any]) -> int:
     return text["hidden_size"] * (2 * keys + 3 * values + 2 * text["linear_num_value_heads"])
 
 
+def _width(vision: Mapping[str, Any]) -> int:
+    """Of a tower's layers."""
+    return vision.get("embed_dim") or vision["hidden_size"]
+
+
 def _tower(vision: Mapping[str, Any], hidden: int) -> int:
     """Qwen2-VL calls the width `embed_dim`; Qwen2.5-VL has gated feed-forwards, of three matrices."""
-    width = vision.get("embed_dim") or vision["hidden_size"]
+    width = _width(vision)
     inner = vision.get("intermediate_size") or int(vision.get("mlp_ratio", 4) * width)
     patch = vision.get("patch_size", 14)
     gated = patch == 14 and "embed_dim" not in vision

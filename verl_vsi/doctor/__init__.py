@@ -21,6 +21,7 @@ def check_functions(decoder: str = "pyav") -> list[CheckFunction]:
         installed.checkout,
         machine.platform,  # before verl is imported: it answers from the machine alone
         installed.packages,
+        machine.driver,
         installed.flash_attention,
         entry_points.entry_points,
         entry_points.plugin_variables,

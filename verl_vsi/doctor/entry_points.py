@@ -10,8 +10,10 @@ from pathlib import Path
 
 from verl_vsi.cpu.platform_choice import Surroundings, choose
 from verl_vsi.doctor.check import Check
+from verl_vsi.doctor.installed import INSTALL_VERL
 
 NAME = "verl_vsi"
+AGAIN = "pip install --no-deps --force-reinstall, with its clone, its git address or its wheel (docs, 'On one GPU')"
 ENTRY_POINTS = {
     "verl.plugins": "verl_vsi.plugin",
     "vllm.platform_plugins": "verl_vsi.vllm_plugin:platform",
@@ -28,7 +30,7 @@ def entry_points() -> Iterator[Check]:
             yield Check(group, "ok", value)
         else:
             detail = f"leads to {', '.join(values)}" if values else "verl-vsi is not among its entry points"
-            yield Check(group, "fail", detail, "install verl-vsi again: pip install verl-vsi, or pip install -e .")
+            yield Check(group, "fail", detail, "install verl-vsi again: " + AGAIN)
 
 
 def plugin_variables(env: Mapping[str, str] = os.environ) -> Iterator[Check]:
@@ -53,7 +55,7 @@ def plugin_variables(env: Mapping[str, str] = os.environ) -> Iterator[Check]:
 def registrations() -> Iterator[Check]:
     """Let verl load the plug-in here, and see what it registers."""
     if find_spec("verl") is None:
-        yield Check("registrations", "fail", "verl is not installed", "pip install 'verl-vsi[cpu]' or 'verl-vsi[gpu]'")
+        yield Check("registrations", "fail", "verl is not installed", INSTALL_VERL)
         return
     import verl  # loads the plug-in, as in a run
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 TESTED_PYTHON = (3, 11)
+INSTALL_VERL = "pip install 'verl[vllm]==0.9.1' on a GPU node, `pip install --no-deps verl==0.9.1` in verl's image"
 
 
 def python() -> Iterator[Check]:
@@ -52,9 +53,8 @@ def packages() -> Iterator[Check]:
     extra = "cpu" if choose(Surroundings.here()).cpu else "gpu"
     for requirement in requirements(extra):
         if requirement.name != "verl":
-            yield check_requirement(requirement, extra)
-    if extra == "cpu":
-        yield from _unpinned()
+            yield check_requirement(requirement, f"the {extra} set has")
+    yield from _unpinned() if extra == "cpu" else gpu_stack()
 
 
 def flash_attention() -> Iterator[Check]:
@@ -80,7 +80,7 @@ def _verl() -> Check:
 
     installed = _version("verl")
     if installed is None:
-        return Check("verl", "fail", "not installed", "pip install 'verl-vsi[cpu]' or 'verl-vsi[gpu]'")
+        return Check("verl", "fail", "not installed", INSTALL_VERL)
     if not SpecifierSet(SUPPORTED_VERL).contains(installed, prereleases=True):
         return Check("verl", "fail", f"{installed}, outside {SUPPORTED_VERL}", f"pip install 'verl=={TESTED_VERL}'")
     if installed != TESTED_VERL:
@@ -99,19 +99,50 @@ def requirements(extra: str) -> Iterator[Requirement]:
             yield requirement
 
 
-def check_requirement(requirement: Requirement, extra: str) -> Check:
-    """Hold a requirement of ours against what is installed.
+VERL_NEEDS, CORE = ("transformers", "tensordict", "ray", "TransferQueue"), "verl-core"
+"""verl 0.9.1's stable image has transformers 5.3.0 and TransferQueue 0.1.8, older than verl asks for."""
+GPU_STACK = ("torch>=2.11", "vllm>=0.24,<0.32", "megatron-bridge>=0.5,<0.7")
+"""torch and vLLM from those of verl's own sets on; vLLM up to the newest whose CPU build was run."""
+OPTIONAL = ("megatron-bridge",)
+
+
+def gpu_stack() -> Iterator[Check]:
+    """What verl asks for, which its own container images do not always hold, and what we need of the rest."""
+    from packaging.requirements import Requirement
+
+    for requirement in _verl_needs():
+        yield check_requirement(requirement, "verl asks for")
+    for line in GPU_STACK:
+        requirement = Requirement(line)
+        if _version(requirement.name) is not None or requirement.name not in OPTIONAL:
+            yield check_requirement(requirement, "supported is")
+
+
+def _verl_needs() -> Iterator[Requirement]:
+    """Of `VERL_NEEDS`, what the metadata of the installed verl says."""
+    from packaging.requirements import Requirement
+
+    if _version("verl") is None:
+        return
+    every = [Requirement(line) for line in requires("verl") or []]
+    for name in VERL_NEEDS:
+        named = [r for r in every if r.name == name and (not r.marker or r.marker.evaluate({"extra": CORE}))]
+        yield from named[:1]
+
+
+def check_requirement(requirement: Requirement, whose: str) -> Check:
+    """Hold a requirement against what is installed.
 
     Args:
-        requirement: one of `requirements`.
-        extra: the set for this machine, ``cpu`` or ``gpu``.
+        requirement: a package and its versions.
+        whose: the words before the versions, where others are installed.
     """
-    installed = _version(requirement.name)
-    fix = f"pip install 'verl-vsi[{extra}]'"
+    installed, versions = _version(requirement.name), requirement.specifier
+    fix = f"pip install '{requirement.name}{versions}'"
     if installed is None:
-        return Check(requirement.name, "fail", f"not installed ({requirement.specifier or 'any version'})", fix)
-    if not requirement.specifier.contains(installed, prereleases=True):
-        return Check(requirement.name, "warn", f"{installed}; the {extra} set has {requirement.specifier}", fix)
+        return Check(requirement.name, "fail", f"not installed ({versions or 'any version'})", fix)
+    if not versions.contains(installed, prereleases=True):
+        return Check(requirement.name, "warn", f"{installed}; {whose} {versions}", fix)
     return Check(requirement.name, "ok", installed)
 
 
@@ -123,7 +154,7 @@ def _unpinned() -> Iterator[Check]:
     for name, tested in TESTED_ON_CPU.items():
         installed = _version(name)
         if installed is None:
-            yield Check(name, "fail", "not installed", "pip install 'verl-vsi[cpu]'")
+            yield Check(name, "fail", "not installed", f"pip install {name}=={tested}")
         elif installed != tested:
             fix = f"pip install {name}=={tested}, if a run fails"
             yield Check(name, "warn", f"{installed}; tested with {tested}", fix)

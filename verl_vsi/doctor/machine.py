@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from verl_vsi.cpu.platform_choice import PLATFORM_VARIABLE, Surroundings, choose
@@ -21,6 +23,33 @@ def platform() -> Iterator[Check]:
         yield Check("platform", "warn", f"verl's own choice: {choice.why}", fix)
     else:
         yield Check("platform", "ok", f"verl's own choice: {choice.why}")
+
+
+CUDA_13_DRIVER = 580
+"""The oldest driver that runs CUDA 13, which torch 2.11's wheels are built for."""
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
+
+
+def driver(file: Path = DRIVER_FILE, torch_version: Path | None = None) -> Iterator[Check]:
+    """Whether NVIDIA's driver runs the CUDA that torch was built for, without importing torch.
+
+    Args:
+        file: where the driver says what it is; nothing is said where there is none.
+        torch_version: torch's file of that name; that of the installed one by default.
+    """
+    torch = find_spec("torch") if torch_version is None else None
+    if torch is not None and torch.origin is not None:
+        torch_version = Path(torch.origin).with_name("version.py")
+    version = re.search(r"(\d+)\.\d[\d.]*", file.read_text()) if file.is_file() else None
+    cuda = re.search(r"cuda[^=]*= '(\d+)\.", torch_version.read_text()) if torch_version else None
+    if version is None or cuda is None:
+        return
+    detail = f"{version[0]}, and torch is built for CUDA {cuda[1]}"
+    if int(cuda[1]) >= 13 and int(version[1]) < CUDA_13_DRIVER:
+        fix = f"a driver of {CUDA_13_DRIVER} or newer, or torch's cu126 build: it and vLLM's from PyTorch's own index"
+        yield Check("NVIDIA driver", "fail", f"{detail}, which needs {CUDA_13_DRIVER}", fix)
+    else:
+        yield Check("NVIDIA driver", "ok", detail)
 
 
 GREY_LEVELS = (40, 90, 140, 190)

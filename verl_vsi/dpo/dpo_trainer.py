@@ -1,7 +1,7 @@
 """verl's SFT trainer with DPO's loss, two answers a row and a reference that is computed once, before training.
 
 The reference's log-probabilities are kept on disk, so that a resumed run need not compute them, and knows whose they
-are.
+are; parts of them too, so that a run that was cut while it computed them goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
+from torch.utils.data import DataLoader
 from verl.trainer.sft_trainer import SFTTrainer
 from verl.utils import tensordict_utils as tu
 
@@ -69,30 +70,46 @@ class DPOTrainer(SFTTrainer):
         identity = reference_identity(self.config, len(dataset))
         log_probs = load_reference(path, identity)
         if log_probs is None:
-            log_probs = self._compute_reference(name, dataset)
+            log_probs = self._compute_reference(path, identity, dataset)
             if self.rank == 0:
                 save_reference(path, log_probs, identity)
         return log_probs
 
-    def _compute_reference(self, name: str, dataset: VsiDPODataset) -> torch.Tensor:
+    def _compute_reference(self, path: Path, identity: str, dataset: VsiDPODataset) -> torch.Tensor:
         """(rows, 2) float32: each data-parallel rank computes its rows, and all get all."""
         rank, size = self.engine.get_data_parallel_rank(), self.engine.get_data_parallel_size()
-        pairs = self.config.data.micro_batch_size_per_gpu // 2
-        log_probs = torch.zeros(len(dataset), 2)
+        pairs, last = self.config.data.micro_batch_size_per_gpu // 2, len(dataset) - 1
         # every rank makes the same number of passes, because FSDP's ranks pass together: the last rows come twice
-        starts = range(0, len(dataset), pairs * size)
-        for start in track(starts, f"reference, {name}", disable=self.rank != 0):
-            rows = [min(start + rank * pairs + i, len(dataset) - 1) for i in range(pairs)]
-            log_probs[rows] = self._log_probs(dataset, rows)
-        if size > 1:
-            parts: list[Any] = [None] * size
-            dist.all_gather_object(parts, log_probs, group=self.engine.get_data_parallel_group())
-            log_probs = torch.where(torch.stack(parts) != 0, torch.stack(parts), -torch.inf).amax(0)
-        return log_probs
+        starts = range(rank * pairs, len(dataset) + rank * pairs, pairs * size)
+        batches = [[min(start + i, last) for i in range(pairs)] for start in starts]
+        part = path.with_suffix(f".{rank}of{size}.safetensors")
+        done, log_probs = load_part(part, identity, len(dataset))
+        done = min(self._of_all_ranks(done))
+        loader = DataLoader(
+            dataset,  # pyright: ignore[reportArgumentType]
+            batch_sampler=batches[done:],
+            collate_fn=self.collate_fn,
+            num_workers=self.config.data.num_workers,
+        )
+        shown = track(loader, f"reference, {path.stem}", total=len(batches) - done, disable=self.rank != 0)
+        for number, batch in enumerate(shown, done + 1):
+            log_probs[batches[number - 1]] = self._log_probs(batch)
+            if number % BATCHES_A_SAVE == 0:
+                save_reference(part, log_probs, identity, batches=number)
+        parts = torch.stack(self._of_all_ranks(log_probs))
+        part.unlink(missing_ok=True)
+        return torch.where(parts != 0, parts, -torch.inf).amax(0)
 
-    def _log_probs(self, dataset: VsiDPODataset, rows: list[int]) -> torch.Tensor:
-        """(len(rows), 2) on the CPU."""
-        batch = self.collate_fn([dataset[row] for row in rows])
+    def _of_all_ranks(self, value: Any) -> list[Any]:
+        size = self.engine.get_data_parallel_size()
+        if size == 1:
+            return [value]
+        values: list[Any] = [None] * size
+        dist.all_gather_object(values, value, group=self.engine.get_data_parallel_group())
+        return values
+
+    def _log_probs(self, batch: dict[str, Any]) -> torch.Tensor:
+        """(pairs, 2) on the CPU, of a collated batch."""
         data = tu.get_tensordict(tensor_dict=batch, non_tensor_dict=self._pass_settings())
         output = self.training_client.infer_batch(data)
         return sequence_log_probs(output["log_probs"].cpu(), batch["loss_mask"]).view(-1, 2)
@@ -125,15 +142,36 @@ def reference_identity(config: DictConfig, rows: int) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def save_reference(path: Path, log_probs: torch.Tensor, identity: str) -> None:
+BATCHES_A_SAVE = 100
+"""Of the reference's log-probabilities: a run that is cut computes at most these anew."""
+
+
+def save_reference(path: Path, log_probs: torch.Tensor, identity: str, batches: int | None = None) -> None:
     """Write the reference's log-probabilities whole, or not at all.
 
     Args:
         path: of a safetensors file.
-        log_probs: (rows, 2) float32.
+        log_probs: (rows, 2) float32; zeros where they are not computed yet.
         identity: whose they are.
+        batches: how many are computed, of one rank's; None for all.
     """
-    write_bytes(path, to_bytes({"log_probs": log_probs.contiguous()}, metadata={"identity": identity}))
+    metadata = {"identity": identity} | ({} if batches is None else {"batches": str(batches)})
+    write_bytes(path, to_bytes({"log_probs": log_probs.contiguous()}, metadata=metadata))
+
+
+def load_part(path: Path, identity: str, rows: int) -> tuple[int, torch.Tensor]:
+    """What a rank had computed when it was cut: how many batches, and (rows, 2); none and zeros at first.
+
+    Args:
+        path: of the rank's file.
+        identity: whose log-probabilities are looked for.
+        rows: of the data set.
+    """
+    log_probs = load_reference(path, identity)
+    if log_probs is None:
+        return 0, torch.zeros(rows, 2)
+    with safe_open(str(path), "pt") as file:
+        return int(file.metadata()["batches"]), log_probs
 
 
 def load_reference(path: Path, identity: str) -> torch.Tensor | None:

@@ -101,12 +101,13 @@ class Qwen2VLBridge(MegatronModelBridge):
         """The table of weights in Megatron-Bridge's terms."""
         return MegatronMappingRegistry(*(_mapping(row) for row in TABLE))
 
-    def build_conversion_tasks(self, hf_pretrained: Any, megatron_model: Any) -> Any:
+    def build_conversion_tasks(self, hf_pretrained: Any, megatron_model: Any, **options: Any) -> Any:
         """Megatron-Bridge's, after a look at the checkpoint: it would leave a weight that it misses at random.
 
         Args:
             hf_pretrained: Megatron-Bridge's view of the checkpoint.
             megatron_model: the model that gets its weights.
+            options: of Megatron-Bridge's, as they are: 0.6 has `weight_dtype`, 0.5 has none.
 
         Raises:
             ValueError: the checkpoint has not the weights, or not under the published names.
@@ -120,7 +121,7 @@ class Qwen2VLBridge(MegatronModelBridge):
                     f"the checkpoint lacks {len(missing)} weights of Qwen2-VL under their published names, first "
                     f"{missing[:3]}: write it anew with transformers' save_pretrained"
                 )
-        return super().build_conversion_tasks(hf_pretrained, megatron_model)
+        return super().build_conversion_tasks(hf_pretrained, megatron_model, **options)
 
 
 def _mrope_section(text: Qwen2VLTextConfig) -> list[int]:

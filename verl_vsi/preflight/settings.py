@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,6 +15,9 @@ from verl_vsi.config.versions import SUPPORTED_VERL, TESTED_VERL, is_supported_v
 from verl_vsi.cpu.platform_choice import NEW_CLUSTER, PLATFORM_VARIABLE
 from verl_vsi.data_adapters.versions import installed_version
 from verl_vsi.sharing.eligibility import why_upstream_passes
+
+RAY_JOB_FOLDER = "_ray_pkg_"
+"""In the working folder of a job that was submitted with --working-dir."""
 
 ROOM_FOR_TEXT = 64
 """The shortest question with the shortest prompt of a mode and the chat template, in tokens, rounded down."""
@@ -89,6 +93,21 @@ def check_passes(config: DictConfig) -> Iterator[Problem]:
             f"{' and '.join(asked)} would do nothing: training passes are verl's own, because {reason}",
             f"take {' and '.join(asked)} out, or run on backend=fsdp2 without sequence parallelism",
         )
+
+
+def check_outputs(config: DictConfig) -> Iterator[Problem]:
+    """Where workers have other folders than the command, paths are absolute: checkpoints would be lost, silently."""
+    elsewhere = (
+        "Ray runs this job in a folder of its own, and deletes it"
+        if RAY_JOB_FOLDER in str(Path.cwd())
+        else f"workers of {config.trainer.nnodes} nodes have other working folders"
+        if config.trainer.nnodes > 1
+        else ""
+    )
+    for key in ("trainer.default_local_dir", "vsi.root"):
+        folder = OmegaConf.select(config, key)
+        if elsewhere and folder is not None and not Path(folder).is_absolute():
+            yield Problem(f"{key}={folder} is relative, and {elsewhere}", f"set {key} to a folder that every node sees")
 
 
 def check_platform(config: DictConfig) -> Iterator[Problem]:

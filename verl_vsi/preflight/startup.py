@@ -15,6 +15,7 @@ from verl_vsi.preflight.settings import (
     check_budget,
     check_lora,
     check_megatron,
+    check_outputs,
     check_passes,
     check_platform,
     check_rewards,
@@ -29,6 +30,7 @@ VALUES: tuple[Check, ...] = (check_verl, check_vsi, check_verl_values)
 
 CHECKS: tuple[Check, ...] = (
     check_root,
+    check_outputs,
     check_rows,
     check_model,
     check_family,

@@ -22,7 +22,7 @@ from verl.workers.engine.utils import detach_tree
 from verl_vsi.patches import micro_batches
 from verl_vsi.sharing import log_probs, shadow, verl_batches
 from verl_vsi.sharing.eligibility import VENDOR, EngineOptions, take_options, why_upstream_batch, why_upstream_engine
-from verl_vsi.sharing.model_hooks import install
+from verl_vsi.sharing.model_hooks import install, install_output_layer
 from verl_vsi.sharing.packing import pack
 from verl_vsi.sharing.stored_video import KEY, with_pixels
 from verl_vsi.sharing.vision import FeatureCache
@@ -55,6 +55,11 @@ class SharedPassesEngine(_FSDPEngine):
             self._tower = module.model.visual
             self.feature_cache = FeatureCache(self.options.feature_cache_bytes)
         return module
+
+    def _build_fsdp_module(self, module: Any) -> Any:
+        if self._why_upstream is None:
+            install_output_layer(module)
+        return super()._build_fsdp_module(module)
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
         """As verl's, and forget features: the tower may be another."""

@@ -108,7 +108,10 @@ class CudaKernel:
 
 
 def _bounds(pairs: Pairs) -> tuple[Tensor, Tensor, int, int]:
-    return pairs.queries.cumulative, pairs.keys.cumulative, pairs.queries.longest, pairs.keys.longest
+    # "Longest" of 1 is torch's sign for decoding: it then folds heads that share keys, and takes for granted that each
+    # stretch has a query. A group whose answers have no token but the last one has none.
+    longest = max(pairs.queries.longest, 2)
+    return pairs.queries.cumulative, pairs.keys.cumulative, longest, pairs.keys.longest
 
 
 class CpuKernel:

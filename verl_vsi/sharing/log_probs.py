@@ -2,7 +2,8 @@
 
 All positions at once would be a vocabulary wide several times over: logits, what the loss keeps of them, and their
 gradients. A chunk's logits are thrown away, and computed again for its gradient; the output layer is a small part of
-a pass.
+a pass. verl's own function goes through the tokens one by one where flash-attn is missing; here a chunk takes the same
+few operators whatever it holds, in float32.
 
 Where the update is strictly on-policy, these log-probabilities are the old ones too: with one mini-batch and one epoch,
 the policy that is updated is still the one that answered. verl computes them twice; here the loss takes the update's
@@ -60,18 +61,15 @@ class LogProbHead:
         return self._compute(output_layer, hidden, labels)
 
     def _compute(self, output_layer: OutputLayer, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        from verl.utils.torch_functional import entropy_from_logits, logprobs_from_logits
-
-        logits = output_layer(hidden)
-        if self.temperature != 1.0:
-            logits = logits / max(self.temperature, 1e-8)
-        # flash-attn's loss overwrites logits with their gradient, which the entropy's own gradient still needs.
-        overwrite = self.entropy != "loss"
-        outputs = {"log_probs": logprobs_from_logits(logits, labels, inplace_backward=overwrite)}
+        logs = self._scaled(output_layer(hidden).float()).log_softmax(-1)
+        outputs = {"log_probs": logs.gather(-1, labels[:, None]).squeeze(-1)}
         if self.entropy is not None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.entropy == "loss"):
-                outputs["entropy"] = entropy_from_logits(logits)
+                outputs["entropy"] = -(logs.exp() * logs).sum(-1)
         return outputs
+
+    def _scaled(self, logits: Tensor) -> Tensor:
+        return logits if self.temperature == 1.0 else logits / max(self.temperature, 1e-8)
 
 
 OLD_IS_CURRENT = "vsi_old_is_current"

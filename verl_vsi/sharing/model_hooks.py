@@ -46,6 +46,30 @@ def install(model: Any) -> None:
         wrap_forward(block.mlp, _mlp_forward)
 
 
+def install_output_layer(model: Any) -> None:
+    """Let `model`'s output layer take a log-prob head too, as it is after LoRA and before FSDP.
+
+    All of a pass is one call of the layer, whatever number of chunks it has: where FSDP gathers the layer for each
+    call (it does where the embedding is not the output layer, as at 7B), ranks with more answer tokens than others
+    would otherwise issue more all-gathers, and wait for ever.
+    """
+    wrap_forward(model.lm_head, _output_layer_forward)
+
+
+def _output_layer_forward(
+    _: nn.Module,
+    upstream: Any,
+    hidden: Tensor,
+    *args: Any,
+    vsi_log_prob_head: LogProbHead | None = None,
+    vsi_labels: Tensor | None = None,
+    **kwargs: Any,
+) -> Any:
+    if vsi_log_prob_head is None or vsi_labels is None:
+        return upstream(hidden, *args, **kwargs)
+    return vsi_log_prob_head(upstream, hidden, vsi_labels)
+
+
 def _model_forward(
     model: Any,
     upstream: Any,
@@ -63,7 +87,8 @@ def _model_forward(
         use_cache=False,
         vsi_layout=vsi_packed.layout,  # for the layers, to which transformers hands what it does not know
     )[0]
-    return vsi_log_prob_head(model.lm_head, hidden[0, vsi_packed.read_index], vsi_packed.labels)
+    read = hidden[0, vsi_packed.read_index]
+    return model.lm_head(read, vsi_log_prob_head=vsi_log_prob_head, vsi_labels=vsi_packed.labels)
 
 
 def _language_inputs(model: Any, packed: PackedBatch, visuals: Visuals) -> dict[str, Any]:

@@ -50,19 +50,29 @@ class Segments:
         return torch.where(real, starts + columns, 0), real
 
 
-@dataclass(frozen=True)
 class PackedLayout:
     """Lengths of a packed batch, in tokens.
 
-    Attributes:
-        prompt_lengths: of each group's prompt.
-        answer_lengths: of each answer, by group.
-        device: of the tensors that are made from them.
+    Not a dataclass: FSDP2 casts the inputs of each layer, and makes dataclasses among them anew, without what was
+    computed on first use. On a GPU each `Segments.cumulative` is a copy that the host waits for.
     """
 
-    prompt_lengths: tuple[int, ...]
-    answer_lengths: tuple[tuple[int, ...], ...]
-    device: torch.device
+    def __init__(
+        self,
+        prompt_lengths: tuple[int, ...],
+        answer_lengths: tuple[tuple[int, ...], ...],
+        device: torch.device,
+    ) -> None:
+        """A packed batch.
+
+        Args:
+            prompt_lengths: of each group's prompt.
+            answer_lengths: of each answer, by group.
+            device: of the tensors that are made from them.
+        """
+        self.prompt_lengths = prompt_lengths
+        self.answer_lengths = answer_lengths
+        self.device = device
 
     @property
     def prompt_tokens(self) -> int:

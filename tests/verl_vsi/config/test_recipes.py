@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from verl_vsi.commands.recipes import app
 from verl_vsi.config import recipes
-from verl_vsi.config.estimate import estimate, load_of
+from verl_vsi.config.estimate import estimate
+from verl_vsi.config.load import load_of
 from verl_vsi.config.model_shape import PUBLISHED, from_config, shape_of
 from verl_vsi.config.recipes import KeyDifference, composer, differences, settings
 

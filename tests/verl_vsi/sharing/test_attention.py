@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
+from verl_vsi.sharing import kernels
 from verl_vsi.sharing.attention import attend, attend_with_mask
 from verl_vsi.sharing.kernels import CudaKernel, Pairs
 from verl_vsi.sharing.packed_layout import PackedLayout
@@ -62,3 +66,23 @@ def test_the_cuda_kernel_is_called_as_torch_declares_it() -> None:
     assert (out.shape, lse.shape) == ((12, 4, 64), (12, 4))
     grads = CudaKernel().backward(out, query, key, value, out, lse, pairs)
     assert [grad.shape for grad in grads] == [query.shape, key.shape, value.shape]
+
+
+def test_torch_is_never_told_that_all_answers_have_one_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take each stretch to have exactly one query (its path for decoding), and these have one and none.
+
+    The operator stands in for torch's, which needs a GPU; it does what `mha_varlen_fwd` does before its kernel.
+    """
+
+    def forward(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_q: torch.Tensor, *rest: Any, **_: Any) -> Any:
+        longest_query, (tokens, heads, width), groups = rest[1], q.shape, k.shape[1]
+        if longest_query == 1 and heads > groups:
+            q.reshape(len(cu_q) - 1, groups, heads // groups, width)
+        return q, torch.zeros(heads, tokens)
+
+    monkeypatch.setattr(kernels, "aten", SimpleNamespace(_flash_attention_forward=forward))
+    layout = PackedLayout((9, 8), ((1,), (0,)), CPU)
+    pairs = Pairs(layout.answers_by_group, layout.prompts, False, 0.25)
+    key = torch.randn(17, 2, 16)
+    out, lse = CudaKernel().forward(torch.randn(1, 4, 16), key, key, pairs)
+    assert (out.shape, lse.shape) == ((1, 4, 16), (1, 4))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
-from vsi_support.engines import UPSTREAM, answers
+from vsi_support.engines import UPSTREAM, answers, fsdp_engine
+from vsi_support.random_qwen2_vl import Sizes, random_model
 
+from verl_vsi.sharing import packed_layout
 from verl_vsi.sharing.eligibility import VENDOR
 from verl_vsi.sharing.shadow import whole
 
@@ -172,3 +175,33 @@ def test_frames_of_another_size_are_an_error(make_engine: Any) -> None:
         row.update(engine_batch([SampleQuestion((1,), grids=((2, 4, 8),))])["multi_modal_inputs"][0])
     with pytest.raises(ValueError, match="8 video tokens, but their videos give 16 features"):
         make_engine().forward_step(batch, ppo_loss(), False)
+
+
+def test_a_pass_makes_its_segments_once(make_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FSDP2 casts the inputs of every layer; on a GPU each of these made anew is a copy that the host waits for."""
+    engine, made = make_engine(), []
+
+    def segments(*args: Any) -> packed_layout.Segments:
+        made.append(original(*args))
+        return made[-1]
+
+    original = packed_layout.Segments
+    monkeypatch.setattr(packed_layout, "Segments", segments)
+    update(engine, micro_batch_size_per_gpu=7)
+    assert len(made) == 3  # prompts, answers, answers by group: for all layers, forward, recomputed and backward
+
+
+def test_lora_on_the_output_layer(group: None, tmp_path: Path) -> None:
+    """The layer that is asked for log-probabilities is then PEFT's. (Tied: an own FSDP unit it can't be, in verl.)"""
+    random_model(Sizes(tied=True)).save_pretrained(tmp_path)
+    results = []
+    for vendor in (VENDOR, UPSTREAM):
+        engine = fsdp_engine(tmp_path, vendor, lora_rank=4, target_modules=["q_proj", "lm_head"])
+        for name, parameter in engine.module.named_parameters():
+            if "lora" in name:
+                draw = torch.Generator().manual_seed(len(name))
+                parameter.data.to_local().copy_(0.1 * torch.randn(parameter.shape, generator=draw))
+        batch = engine_batch(QUESTIONS)
+        with engine.eval_mode():
+            results.append(answers(engine.infer_batch(batch)["model_output"]["log_probs"], batch))
+    torch.testing.assert_close(*results, atol=1e-5, rtol=0)

@@ -23,6 +23,7 @@ from verl_vsi.sharing import engine as engine_module
 from verl_vsi.sharing import model_hooks
 from verl_vsi.sharing.eligibility import VENDOR
 from verl_vsi.sharing.linear_attention import Memory
+from verl_vsi.sharing.packed_layout import PackedLayout
 from verl_vsi.sharing.shadow import whole
 
 TOLERANCE = 1e-5
@@ -281,7 +282,7 @@ def _positions_run_on(packed: Any) -> Any:
 def _answers_see_each_other(packed: Any) -> Any:
     layout = packed.layout
     together = tuple((sum(lengths),) for lengths in layout.answer_lengths)
-    return dataclasses.replace(packed, layout=dataclasses.replace(layout, answer_lengths=together))
+    return dataclasses.replace(packed, layout=PackedLayout(layout.prompt_lengths, together, layout.device))
 
 
 @in_families("spoil", {"positions run on": _positions_run_on, "answers see each other": _answers_see_each_other}, [])

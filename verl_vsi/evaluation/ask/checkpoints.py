@@ -1,16 +1,15 @@
 """verl checkpoints as models that vLLM serves: merged by verl's own merger, a LoRA adapter merged in or served.
 
-The merger alone leaves the base's weights where LoRA was trained: the adapter lies beside them. Merging unpickles, so
-it is for one's own checkpoints only. It runs in a process of its own, `merge_weights`.
+verl writes, under `global_step_N/actor`:
+
+    FSDP2       model_world_size_N_rank_M.pt ..., fsdp_config.json, huggingface/ (weights too with `hf_model`)
+    Megatron    model/huggingface/ (weights), or model/huggingface/adapter/ (LoRA: the base's weights are not there)
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,17 +17,19 @@ from pathlib import Path
 from rich.console import Console
 
 from verl_vsi.config.weights import weights_sha256
-from verl_vsi.data_adapters.files import write_text
+from verl_vsi.evaluation.ask.merging import ADAPTER, merge, merge_adapter
 
 HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 
 
+FSDP_MARK = "fsdp_config.json"
+HUGGINGFACE, DIST_CHECKPOINT, MEGATRON_ADAPTER = "huggingface", "dist_ckpt", "adapter"
+"""Folders of verl's, and of Megatron-Bridge's in the first."""
+ADAPTER_CONFIG = "adapter_config.json"
+
+
 class CheckpointError(ValueError):
     """The folder is no checkpoint that can be served."""
-
-
-class MergeError(RuntimeError):
-    """A checkpoint's weights could not be merged; the message holds the end of what the process wrote."""
 
 
 @dataclass(frozen=True)
@@ -66,26 +67,65 @@ def as_served(model: str, *, lora: str, console: Console) -> Served:
         if (folder / "config.json").exists():
             return Served(model)
         raise CheckpointError(
-            f"{folder}: neither a model folder (config.json) nor a verl checkpoint (fsdp_config.json under actor/)"
+            f"{folder}: neither a model folder (config.json) nor a verl checkpoint (fsdp_config.json or "
+            "model/huggingface under actor/)"
         )
-    whole = shards / "huggingface"
+    whole = shards / HUGGINGFACE
     if list(whole.glob("*.safetensors")) and not (shards / LORA_MARK).exists():
-        return Served(str(whole))  # saved with hf_model: complete, in the precision of training, and no pickle
+        return Served(str(whole))  # complete, in the precision of training, and no pickle
+    if (whole / MEGATRON_ADAPTER).is_dir():
+        return _with_adapter(_base_of(whole / MEGATRON_ADAPTER), whole / MEGATRON_ADAPTER, shards, lora, console)
+    if not (shards / FSDP_MARK).exists():
+        raise CheckpointError(
+            f"{shards}: Megatron's own shards only ({DIST_CHECKPOINT}/), and verl's merger knows no Qwen2-VL. Resume "
+            "the run and save with actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]"
+        )
     merged = merge(shards, console)
     if not (merged / ADAPTER).is_dir():
         return Served(str(merged))
-    if lora == "fold":
-        return Served(str(merge_adapter(merged, console)))
-    return Served(str(merged), {"lora": str(merged / ADAPTER)})
+    return _with_adapter(str(merged), merged / ADAPTER, merged, lora, console)
+
+
+def _with_adapter(base: str, adapter: Path, source: Path, lora: str, console: Console) -> Served:
+    """`source` names the folder of the merged model, which is written beside it."""
+    alpha = json.loads((adapter / ADAPTER_CONFIG).read_text()).get("lora_alpha")
+    if not alpha:
+        raise CheckpointError(
+            f"{adapter}: lora_alpha is {alpha}, so it would change nothing. The checkpoint lacks {LORA_MARK}: "
+            f"write the run's alpha into {ADAPTER_CONFIG} and run again"
+        )
+    if lora != "fold":
+        return Served(base, {"lora": str(adapter)})
+    return Served(str(merge_adapter(base, adapter, source.with_name(f"{source.name}_folded"), console)))
+
+
+def _base_of(adapter: Path) -> str:
+    """Model that an adapter was trained on, as its configuration names it."""
+    base = json.loads((adapter / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path") or ""
+    if not (Path(base) / "config.json").exists() and (Path(base).is_absolute() or not HUB_NAME.fullmatch(base)):
+        raise CheckpointError(
+            f"{adapter}: the adapter was trained on {base!r}, which is no model folder here: write the base model's "
+            f"folder or hub name into base_model_name_or_path of {ADAPTER_CONFIG} and run again"
+        )
+    return base
 
 
 def find_shards(folder: Path) -> Path | None:
-    """The folder with the shards of a checkpoint; of a run's folder, those of the last step."""
+    """The folder with the weights of a checkpoint; of a run's folder, those of the last step.
+
+    Args:
+        folder: of a run, of a step, its ``actor``, or Megatron's ``model`` in that.
+    """
     latest = folder / "latest_checkpointed_iteration.txt"
     if latest.exists():
         folder = folder / f"global_step_{latest.read_text().strip()}"
-    candidates = (folder, folder / "actor", folder / "model")
-    return next((c for c in candidates if (c / "fsdp_config.json").exists() or list(c.glob("dist_ckpt"))), None)
+    candidates = (folder, folder / "actor", folder / "model", folder / "actor" / "model")
+    return next((c for c in candidates if (c / FSDP_MARK).exists() or _is_megatron(c)), None)
+
+
+def _is_megatron(folder: Path) -> bool:
+    parts = (folder / HUGGINGFACE, folder / DIST_CHECKPOINT)
+    return folder.name == "model" and any(part.is_dir() for part in parts)
 
 
 LORA_MARK = "lora_train_meta.json"
@@ -107,84 +147,6 @@ def identity(model: str, lora: str) -> dict[str, str]:
         return {}
     place = find_shards(folder) or folder
     step = next((part for part in reversed(place.parts) if part.startswith("global_step_")), "")
-    adapter = {"adapter": lora} if (place / LORA_MARK).exists() else {}
+    trained_lora = (place / LORA_MARK).exists() or (place / HUGGINGFACE / MEGATRON_ADAPTER).is_dir()
+    adapter = {"adapter": lora} if trained_lora else {}
     return {**({"step": step} if step else {}), **adapter, "sha256": weights_sha256(place)}
-
-
-ADAPTER = "lora_adapter"
-"""Folder that verl's merger writes beside the weights where LoRA was trained."""
-
-
-def merge(shards: Path, console: Console) -> Path:
-    """Run verl's merger, unless it was done for these shards; returns the model folder beside them.
-
-    Args:
-        shards: folder of a checkpoint.
-        console: where progress shows.
-
-    Raises:
-        MergeError: it failed.
-    """
-    target = shards.with_name(f"{shards.name}_merged")
-    if _is_done(target, shards):
-        return target
-    backend = "fsdp" if (shards / "fsdp_config.json").exists() else "megatron"
-    arguments = ["merge", "--backend", backend, "--local_dir", str(shards), "--target_dir", str(target)]
-    with console.status(f"merging {shards} with verl's own merger"):
-        _run(["shards", *arguments], target, f"verl's merger failed on {shards}")
-    _mark(target, shards)
-    return target
-
-
-def merge_adapter(merged: Path, console: Console) -> Path:
-    """Put the adapter that verl's merger left beside the weights into them; returns the folder of the whole model.
-
-    Args:
-        merged: what `merge` returned.
-        console: where progress shows.
-
-    Raises:
-        CheckpointError: the adapter's scale is unknown.
-        MergeError: the adapter does not fit the model.
-    """
-    adapter = json.loads((merged / ADAPTER / "adapter_config.json").read_text())
-    if not adapter.get("lora_alpha"):
-        raise CheckpointError(
-            f"{merged / ADAPTER}: lora_alpha is {adapter.get('lora_alpha')}, so folding would change nothing. "
-            f"The checkpoint lacks {LORA_MARK}; write the run's alpha into adapter_config.json and run again"
-        )
-    target = merged.with_name(f"{merged.name}_folded")
-    if _is_done(target, merged / ADAPTER):
-        return target
-    with console.status(f"folding the adapter into {merged}"):
-        _run(["adapter", str(merged), str(target)], target, f"the adapter of {merged} can't be folded")
-    _mark(target, merged / ADAPTER)
-    return target
-
-
-def _run(arguments: list[str], target: Path, failure: str) -> None:
-    """`merge_weights` in a process of its own: it loads torch and unpickles."""
-    shutil.rmtree(target, ignore_errors=True)
-    command = [sys.executable, "-m", "verl_vsi.evaluation.ask.merge_weights", *arguments]
-    process = subprocess.run(command, capture_output=True, text=True)
-    if process.returncode or not (target / "config.json").exists():
-        raise MergeError(f"{failure}:\n{process.stdout[-500:]}\n{process.stderr[-1500:]}")
-
-
-DONE = ".verl-vsi-done"
-"""File in a merged model that names what it was merged from."""
-
-
-def _mark(target: Path, source: Path) -> None:
-    write_text(target / DONE, _state(source))
-
-
-def _is_done(target: Path, source: Path) -> bool:
-    mark = target / DONE
-    return mark.exists() and mark.read_text() == _state(source)
-
-
-def _state(source: Path) -> str:
-    """Names, sizes and times of the files that went in."""
-    files = sorted(p for p in source.iterdir() if p.is_file())
-    return json.dumps([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files])

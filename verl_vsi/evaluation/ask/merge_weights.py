@@ -1,7 +1,7 @@
 """Merge a checkpoint's weights. Run as a process, since it loads torch and unpickles; see `checkpoints`.
 
-python -m verl_vsi.evaluation.ask.merge_weights shards ARGUMENTS...      verl's own merger, with its arguments
-python -m verl_vsi.evaluation.ask.merge_weights adapter MERGED TARGET    a LoRA adapter into the model it lies in
+python -m verl_vsi.evaluation.ask.merge_weights shards ARGUMENTS...           verl's own merger, with its arguments
+python -m verl_vsi.evaluation.ask.merge_weights adapter BASE ADAPTER TARGET    a LoRA adapter into its base
 """
 
 from __future__ import annotations
@@ -34,32 +34,53 @@ def merge_shards() -> None:
     main()
 
 
-def merge_adapter(merged: Path, target: Path) -> None:
+def merge_adapter(base: str, adapter: Path, target: Path) -> None:
     """Write a model with its adapter inside the weights, with processor and tokenizer.
 
     Args:
-        merged: what verl's merger wrote: the base's weights, and the adapter in ``lora_adapter``.
+        base: the weights that the adapter was trained on, a folder or a hub name.
+        adapter: its folder, beside processor and tokenizer.
         target: the folder to write.
     """
     from verl_vsi import cpu
 
     cpu.prepare()
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
     from transformers import AutoModelForImageTextToText
 
-    base: Any = AutoModelForImageTextToText.from_pretrained(merged, dtype=_stored_dtype(merged))
-    model: Any = PeftModel.from_pretrained(base, merged / "lora_adapter").merge_and_unload()
-    model.save_pretrained(target)
-    for file in merged.iterdir():
+    model: Any = AutoModelForImageTextToText.from_pretrained(base, dtype=_stored_dtype(Path(base)))
+    with_adapter: Any = PeftModel(model, PeftConfig.from_pretrained(str(adapter)))
+    _load_adapter(with_adapter, adapter)
+    with_adapter.merge_and_unload().save_pretrained(target)
+    for file in adapter.parent.iterdir():
         if file.is_file() and not (target / file.name).exists() and "safetensors" not in file.name:
             shutil.copy(file, target / file.name)
 
 
-def _stored_dtype(merged: Path) -> Any:
-    """That of the weights on disk: the configuration may name another."""
+_PUBLISHED_NAMES = {r"^model\.(?!language_model\.|visual\.)": "model.language_model."}
+"""From the names of published checkpoints, which Megatron-Bridge writes, to those of transformers 5's modules."""
+
+
+def _load_adapter(model: Any, adapter: Path) -> None:
+    """Every tensor of the adapter, or none: PEFT leaves out what it can't place, and says nothing."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    weights = load_peft_weights(str(adapter), device="cpu", key_mapping=_PUBLISHED_NAMES)
+    if unplaced := set_peft_model_state_dict(model, weights).unexpected_keys:
+        raise SystemExit(
+            f"{len(unplaced)} of {len(weights)} tensors of {adapter} have no place in the model, first {unplaced[0]}: "
+            "is base_model_name_or_path in adapter_config.json the model that it was trained on?"
+        )
+
+
+def _stored_dtype(folder: Path) -> Any:
+    """That of the weights on disk, of which the configuration may name another; "auto" for a hub name."""
     from safetensors import safe_open
 
-    with safe_open(next(merged.glob("*.safetensors")), framework="pt") as weights:
+    file = next(folder.glob("*.safetensors"), None)
+    if file is None:
+        return "auto"
+    with safe_open(file, framework="pt") as weights:
         return weights.get_tensor(next(iter(weights.keys()))).dtype
 
 
@@ -67,4 +88,5 @@ if __name__ == "__main__":
     if sys.argv.pop(1) == "shards":  # verl's merger reads the rest itself
         merge_shards()
     else:
-        merge_adapter(*map(Path, sys.argv[1:]))
+        base, adapter, target = sys.argv[1:]
+        merge_adapter(base, Path(adapter), Path(target))

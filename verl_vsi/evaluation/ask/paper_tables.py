@@ -9,10 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from verl_vsi.evaluation.ask.checkpoints import CheckpointError, MergeError
+from verl_vsi.evaluation.ask.checkpoints import CheckpointError
 from verl_vsi.evaluation.ask.endpoint import Endpoint
 from verl_vsi.evaluation.ask.evaluation import Evaluation, Job
 from verl_vsi.evaluation.ask.journal import JournalError
+from verl_vsi.evaluation.ask.merging import MergeError
 from verl_vsi.evaluation.ask.run import run_jobs
 from verl_vsi.evaluation.ask.server import ServerError, ServerSettings
 from verl_vsi.evaluation.ask.soundness import UnsoundError

@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 NAME = "vsi"
@@ -83,7 +84,7 @@ class ServerSpec:
         if self.adapters:
             words += ["--enable-lora", "--max-lora-rank", str(_max_rank(self.adapters.values()))]
             words += ["--lora-modules", *(f"{k}={v}" for k, v in self.adapters.items())]
-        return [*words, *cpu_arguments(), *self.extra]
+        return [*words, *_trust_arguments(), *cpu_arguments(), *self.extra]
 
 
 def _max_rank(adapters: Iterable[str]) -> int:
@@ -96,6 +97,16 @@ def _max_rank(adapters: Iterable[str]) -> int:
     if rank > LORA_RANKS[-1]:
         raise ServerError(f"vLLM serves adapters up to rank {LORA_RANKS[-1]}, this one has {rank}; take --lora fold")
     return next(r for r in LORA_RANKS if r >= rank)
+
+
+def _trust_arguments() -> list[str]:
+    """Newer vLLM (0.31) refuses a request's frames and pixels unless told to take them; older ones lack the word."""
+    spec = find_spec("vllm")
+    if spec is None or spec.origin is None:
+        return []
+    parsers = (Path(spec.origin).parent / "entrypoints").rglob("cli_args.py")
+    known = any("trust_request_mm_kwargs" in parser.read_text(encoding="utf-8") for parser in parsers)
+    return ["--trust-request-mm-kwargs"] if known else []
 
 
 @contextmanager

@@ -15,16 +15,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from verl_vsi.evaluation.ask.checkpoints import (
-    ADAPTER,
-    LORA_MARK,
-    CheckpointError,
-    MergeError,
-    as_served,
-    find_shards,
-    identity,
-    merge_adapter,
-)
+from verl_vsi.evaluation.ask.checkpoints import LORA_MARK, CheckpointError, as_served, find_shards, identity
+from verl_vsi.evaluation.ask.merging import ADAPTER, MergeError
 from verl_vsi.evaluation.ask.server import NAME, ServerSpec, serve
 
 BASE = Path(str(files("verl_vsi.miniature"))) / "base"
@@ -176,6 +168,114 @@ def test_a_whole_model_in_the_checkpoint_is_taken_without_unpickling(tmp_path: P
     assert as_served(str(tmp_path), lora="fold", console=QUIET).model == str(shards / "huggingface")
 
 
+MEGATRON_LORA = """
+import json, sys, verl, torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from verl.utils import megatron_utils as layout
+base, out = sys.argv[1:3]
+torch.manual_seed(0)
+model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32)
+ids = torch.arange(20, 60)[None]
+with torch.no_grad():
+    torch.save(model(input_ids=ids).logits, out + "/base.pt")
+modules = [letter + "_proj" for letter in "qkvo"] + ["gate_proj", "up_proj", "down_proj"]
+model = get_peft_model(model, LoraConfig(r=4, lora_alpha=16, target_modules=modules, task_type="CAUSAL_LM"))
+for name, parameter in model.named_parameters():
+    if "lora_B" in name:
+        torch.nn.init.normal_(parameter, std=0.05)
+with torch.no_grad():
+    torch.save(model(input_ids=ids).logits, out + "/trainer.pt")
+# as verl's MegatronCheckpointManager lays it out, and Megatron-Bridge's save_hf_adapter names it
+actor = out + "/run/global_step_3/actor"
+huggingface = layout.get_hf_model_checkpoint_path(actor)
+layout.get_model_dist_checkpoint_path(actor), layout.get_optimizer_dist_checkpoint_path(actor)
+open(layout.get_checkpoint_contents_manifest_path(actor), "w").write("{}")
+AutoProcessor.from_pretrained(base).save_pretrained(huggingface)
+model.base_model.model.config.save_pretrained(huggingface)
+model.save_pretrained(huggingface + "/adapter")
+weights = huggingface + "/adapter/adapter_model.safetensors"
+save_file({k.replace("model.language_model.", "model."): v for k, v in load_file(weights).items()}, weights)
+config = json.load(open(huggingface + "/adapter/adapter_config.json"))
+json.dump(config | {"base_model_name_or_path": base}, open(huggingface + "/adapter/adapter_config.json", "w"))
+open(out + "/run/latest_checkpointed_iteration.txt", "w").write("3")
+"""
+
+
+@pytest.fixture(scope="module")
+def megatron_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that trained an adapter on Megatron, laid out by verl's functions."""
+    for needed in ("verl", "peft", "transformers", "megatron.core"):
+        pytest.importorskip(needed)
+    folder = tmp_path_factory.mktemp("megatron")
+    python(MEGATRON_LORA, str(BASE), str(folder))
+    return folder / "run"
+
+
+@pytest.mark.e2e
+def test_a_megatron_adapter_is_folded_into_the_base_that_it_names(megatron_run: Path) -> None:
+    """Its keys are those of published checkpoints; PEFT alone places none of them in transformers 5, with a warning."""
+    folded = as_served(str(megatron_run), lora="fold", console=QUIET)
+    to_trainer, to_base = map(float, python(LOGITS, str(megatron_run.parent), folded.model).split())
+    assert to_trainer < 1e-4
+    assert to_base > 0.1
+    assert (Path(folded.model) / "chat_template.jinja").exists()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("place", ["", "global_step_3", "global_step_3/actor", "global_step_3/actor/model"])
+def test_a_megatron_adapter_is_served_beside_its_base(megatron_run: Path, place: str) -> None:
+    served = as_served(str(megatron_run / place), lora="serve", console=QUIET)
+    adapter = megatron_run / "global_step_3" / "actor" / "model" / "huggingface" / "adapter"
+    assert (served.model, served.adapters) == (str(BASE), {"lora": str(adapter)})
+    assert identity(str(megatron_run / place), "fold")["adapter"] == "fold"
+
+
+@pytest.mark.e2e
+def test_an_adapter_that_fits_its_base_nowhere_is_refused(megatron_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(megatron_run, tmp_path / "run"))
+    adapter = run / "global_step_3/actor/model/huggingface/adapter"
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["q_proj"]}))
+    shutil.rmtree(run / "global_step_3/actor/model_folded", ignore_errors=True)
+    with pytest.raises(MergeError, match="have no place in the model"):
+        as_served(str(run), lora="fold", console=QUIET)
+
+
+@pytest.mark.parametrize("place", ["", "global_step_3", "global_step_3/actor"])
+def test_a_whole_megatron_model_is_taken_as_it_is(tmp_path: Path, place: str) -> None:
+    """Full tuning: Megatron-Bridge writes the weights; the optimizer's shards lie beside and are no part of it."""
+    megatron_utils = pytest.importorskip("verl.utils.megatron_utils")
+    actor = tmp_path / "global_step_3" / "actor"
+    whole = Path(megatron_utils.get_hf_model_checkpoint_path(str(actor)))
+    (whole / "model.safetensors").write_bytes(b"x")
+    (whole / "config.json").write_text("{}")
+    optimizer = Path(megatron_utils.get_optimizer_dist_checkpoint_path(str(actor))) / "__0_0.distcp"
+    optimizer.write_bytes(b"1")
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("3")
+    assert as_served(str(tmp_path / place), lora="fold", console=QUIET).model == str(whole)
+    before = identity(str(tmp_path / place), "fold")
+    assert before["step"] == "global_step_3"
+    optimizer.write_bytes(b"2")
+    assert identity(str(tmp_path / place), "fold") == before
+
+
+def test_megatrons_shards_alone_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "actor" / "model" / "dist_ckpt").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="hf_model"):
+        as_served(str(tmp_path), lora="fold", console=QUIET)
+
+
+@pytest.mark.parametrize("base", ["", "/gone/Qwen2-VL-7B-Instruct"])
+def test_an_adapter_whose_base_is_not_here_is_refused(tmp_path: Path, base: str) -> None:
+    adapter = tmp_path / "model" / "huggingface" / "adapter"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base, "lora_alpha": 16}))
+    with pytest.raises(CheckpointError, match="base_model_name_or_path"):
+        as_served(str(tmp_path), lora="fold", console=QUIET)
+
+
 @pytest.mark.parametrize("place", ["", "actor", "model"])
 def test_shards_are_found_where_verls_trainers_put_them(tmp_path: Path, place: str) -> None:
     shards = tmp_path / place
@@ -219,12 +319,14 @@ def test_a_path_that_leads_nowhere_is_not_looked_up_on_the_hub(path: str) -> Non
         as_served(path, lora="fold", console=QUIET)
 
 
-def test_an_adapter_of_unknown_scale_is_refused(tmp_path: Path) -> None:
-    """verl's merger writes lora_alpha 0 where lora_train_meta.json is missing: folding would change nothing."""
-    (tmp_path / ADAPTER).mkdir()
-    (tmp_path / ADAPTER / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 0}))
+@pytest.mark.parametrize("lora", ["fold", "serve"])
+def test_an_adapter_of_unknown_scale_is_refused(tmp_path: Path, lora: str) -> None:
+    """verl's merger writes lora_alpha 0 where lora_train_meta.json is missing: the adapter would change nothing."""
+    adapter = tmp_path / "model" / "huggingface" / "adapter"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(BASE), "lora_alpha": 0}))
     with pytest.raises(CheckpointError, match="lora_alpha is 0"):
-        merge_adapter(tmp_path, QUIET)
+        as_served(str(tmp_path), lora=lora, console=QUIET)
 
 
 class Touch:

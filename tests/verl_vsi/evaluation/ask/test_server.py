@@ -72,3 +72,22 @@ def test_a_model_that_is_not_there_says_so_with_the_log(tmp_path: Path, monkeypa
     message = r"did not start on 'nowhere'.*\n.*no such model: nowhere(.|\n)*server\.log"
     with pytest.raises(ServerError, match=message), serve(ServerSpec("nowhere"), tmp_path / "server.log"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("parser", "trusted"),
+    [
+        ("    trust_request_mm_kwargs: bool = False\n", True),  # vLLM 0.31, entrypoints/launchers/cli_args.py
+        ("    chat_template: str | None = None\n", False),  # 0.28, which refuses words that it doesn't know
+    ],
+)
+def test_vllm_is_told_to_take_frames_and_pixels_from_requests_where_it_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parser: str, trusted: bool
+) -> None:
+    folder = tmp_path / "vllm" / "entrypoints" / "launchers"
+    folder.mkdir(parents=True)
+    (tmp_path / "vllm" / "__init__.py").touch()
+    (folder / "cli_args.py").write_text(parser)
+    monkeypatch.delitem(sys.modules, "vllm", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ("--trust-request-mm-kwargs" in ServerSpec("m").command(1)) is trusted
