@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class DiskFullError(OSError):
+    """Nothing more could be written; names the file and the space that is left."""
+
+
+def free_space(path: Path) -> str:
+    """What is left on the disk of a path, in words.
+
+    Args:
+        path: a file or folder, or one that is still to be made.
+    """
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    usage = shutil.disk_usage(path)
+    return f"{path} has {usage.free / 2**20:,.0f} MiB free of {usage.total / 2**20:,.0f} MiB"
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Let a full disk, an exhausted quota or a file over its limit be said with the path and the free space.
+
+    Args:
+        path: what is written in the block.
+
+    Raises:
+        DiskFullError: in place of the system's own error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL_DISK or isinstance(error, DiskFullError):
+            raise
+        raise DiskFullError(
+            error.errno,
+            f"writing {path} failed ({os.strerror(error.errno)}): {free_space(path)}. Free some space and give the "
+            "same command again: what was written before is whole",
+        ) from error
 
 
 @contextmanager
@@ -17,17 +59,21 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     Args:
         target: the file to write; its folder is made where missing.
+
+    Raises:
+        DiskFullError: there is no room for it.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a cluster's other users out
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with full_disk_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a cluster's other users out
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

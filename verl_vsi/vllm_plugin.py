@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from verl_vsi import cpu, patches
+from multiprocessing import parent_process
+
+from verl_vsi import cpu, patches, run_mark
+from verl_vsi.data_adapters.work import end_with_parent
 
 
 def platform() -> None:
@@ -11,6 +14,12 @@ def platform() -> None:
 
 
 def general() -> None:
-    """Keep weights that verl will overwrite, and wait without spinning. vLLM may call this twice in a process."""
+    """Keep weights that verl will overwrite, and wait without spinning. vLLM may call this twice in a process.
+
+    In a run of ours a process that vLLM has started ends with whoever started it: killed outright, a server leaves its
+    engine behind, with all of its memory.
+    """
+    if run_mark.is_ours() and parent_process() is not None:
+        end_with_parent()
     if cpu.prepare().cpu:
         patches.install(patches.CPU_VLLM)

@@ -6,6 +6,7 @@ import json
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,18 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.config.access import row_files
+from verl_vsi.config.checkpoints import tracked_step
 from verl_vsi.config.trainers import COMMANDS
 from verl_vsi.data_adapters.files import write_text
 from verl_vsi.data_adapters.versions import versions
 
 FOLDER = "provenance"
 """In a run's folder; a file a start, named by its time, so that the last name is the latest start."""
+
+METRICS = "metrics"
+"""In a run's folder; verl's log of a start, JSON lines under the record's name."""
+
+_STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 PACKAGES = (
     "verl-vsi",
@@ -42,7 +49,12 @@ PACKAGES = (
 
 def stamp() -> str:
     """This moment in UTC, as part of a file name; sorts by time."""
-    return datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+    return datetime.now(timezone.utc).strftime(_STAMP)
+
+
+def time_of(path: Path) -> float:
+    """When the start of a record was, in seconds of the epoch: its file is named by it."""
+    return datetime.strptime(path.stem, _STAMP).replace(tzinfo=timezone.utc).timestamp()
 
 
 def describe(config: DictConfig) -> dict[str, Any]:
@@ -62,6 +74,8 @@ def describe(config: DictConfig) -> dict[str, Any]:
         "start": _now(),
         "end": None,
         "status": "started",
+        "step": None,
+        "checkpoint": None,
         "versions": {"python": platform.python_version(), **versions(PACKAGES)},
         "data": {key: [_data(file) for file in row_files(config, key)] for key in ("train_files", "val_files")},
         "resolved": resolved(config),
@@ -85,8 +99,39 @@ def write(record: Mapping[str, Any], path: Path) -> None:
 
 
 def finish(path: Path, status: str) -> None:
-    """Note when and how a run ended."""
-    write({**read(path), "end": _now(), "status": status}, path)
+    """Note when, how and where a run ended; a record that says so already stays as it is.
+
+    Args:
+        path: of its record, in the run's folder.
+        status: completed, failed, interrupted (SIGINT), terminated (SIGTERM) or died.
+    """
+    record = read(path)
+    if record.get("end") is None:
+        ends = {
+            "end": _now(),
+            "status": status,
+            "step": last_step(log_of(path)),
+            "checkpoint": tracked_step(run_of(path)),
+        }
+        write({**record, **ends}, path)
+
+
+def run_of(path: Path) -> Path:
+    """The run's folder of a record."""
+    return path.parents[1]
+
+
+def log_of(path: Path) -> Path:
+    """verl's log of the start that a record describes."""
+    return run_of(path) / METRICS / f"{path.stem}.jsonl"
+
+
+def last_step(log: Path) -> int | None:
+    """The last step that a log of verl's holds whole; None where it holds none."""
+    for line in reversed(log.read_bytes().splitlines() if log.is_file() else []):
+        with suppress(ValueError, KeyError, TypeError):
+            return int(json.loads(line)["step"])
+    return None
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from verl_vsi.data_adapters.files import write_text
+from verl_vsi.lifetime.process_guard import guarded, release
+from verl_vsi.lifetime.run_lock import RunLock
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,18 @@ def run_phases(phases: Sequence[Phase], folder: Path, console: Console) -> dict[
 
     Raises:
         PhaseError: a command failed or ran past its limit.
+        RunBusyError: another process runs phases in this folder.
     """
+    lock = RunLock(folder)
+    lock.acquire()
+    try:
+        return _run_undone(phases, folder, console)
+    finally:
+        lock.clear()
+        lock.release()
+
+
+def _run_undone(phases: Sequence[Phase], folder: Path, console: Console) -> dict[str, float]:
     record = folder / "phases.json"
     done: dict[str, dict[str, object]] = json.loads(record.read_text()) if record.exists() else {}
     for number, phase in enumerate(phases, 1):
@@ -89,30 +99,18 @@ def _run(phase: Phase, log: Path, label: str, console: Console) -> float:
 
 
 def _attempt(phase: Phase, log: Path, label: str, console: Console) -> int:
-    """One start in a process group of its own, so that nothing of it outlives it; returns the exit status."""
+    """One start under a guard, so that nothing of it outlives it or this process; returns the exit status."""
     with log.open("ab") as out:
-        process = subprocess.Popen(phase.command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        guard = guarded(phase.command, out)
     start = time.monotonic()
     try:
         with console.status(label) as status:
-            while process.poll() is None and time.monotonic() - start < phase.limit:
+            while guard.poll() is None and time.monotonic() - start < phase.limit:
                 time.sleep(0.5)
                 status.update(f"{label}  {time.monotonic() - start:.0f} s  [dim]{_last_line(log)}[/dim]")
     finally:
-        _end(process)
-    return process.wait()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Stop what is left of the process group: first asked, then forced."""
-    for sig, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 0.0)):
-        try:
-            os.killpg(process.pid, sig)
-        except ProcessLookupError:
-            return
-        end = time.monotonic() + patience
-        while time.monotonic() < end and process.poll() is None:
-            time.sleep(0.1)
+        code = release(guard)
+    return code
 
 
 def _last_line(log: Path, width: int = 90) -> str:

@@ -9,7 +9,7 @@ once upstream no longer needs it. Without the mark of a run of ours (`verl_vsi.r
 | sglang_payload | verl AgentLoopOutput.as_dict | float pixels travel through TransferQueue twice | verl 0.9.1 | run | not reported |
 | text_only_batch | verl.models.transformers.qwen2_vl._get_input_embeds | a micro-batch without video dies with transformers 5 | verl 0.9.1 | run | not reported |
 | sealed_sft_checkpoints | verl CheckpointHandler.save_checkpoint | the SFT trainer has no callback after a save | verl 0.9.1 | run | PPO has one |
-| step_metrics | verl PPOTrainer._compute_metrics | the parts of a reward are reported in validation only, and no hook sees a step's metrics | verl 0.9.1 | run | a hook is missing |
+| step_metrics | verl PPOTrainer._compute_metrics, .step | the parts of a reward are reported in validation only, and no hook sees a step's metrics, nor the callback of checkpoints | verl 0.9.1 | run | a hook is missing |
 | micro_batches | verl FSDP engine's prepare_micro_batches | micro-batches of whole groups; no method cuts them | verl 0.9.1 | run | a hook is missing |
 | module_forward | forward of single modules | a model's layers that also take a packed batch; classes stay as they are | transformers 5 | shared passes, per instance | by design |
 | module_buffers | _apply of single modules | Megatron's cast to bfloat16 spares no buffer | megatron-core 0.19 | Qwen2-VL on Megatron, per instance | not reported |
