@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--server-kills", type=int, default=1, help="a minute or two each")
     parser.add_argument("--trainer-kills", type=int, default=5, help="two minutes or more each")
+    parser.add_argument("--trainer-steps", type=int, default=12)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--folder", type=Path, default=Path("outputs/faults"))
     settings = parser.parse_args()
@@ -192,7 +193,7 @@ def main() -> None:
                 entry["full disk"] = full_disk(case, folder / case.name.replace(" ", "_"))
             save(record, case.name, entry)
     if "trainer" in chosen:
-        faults = TrainerFaults(folder / "trainer", folder / "shared" / "miniature" / "data")
+        faults = TrainerFaults(folder / "trainer", folder / "shared" / "miniature" / "data", settings.trainer_steps)
         save(record, "trainer", faults.run(settings.trainer_kills, lambda entry: save(record, "trainer", entry)))
 
 

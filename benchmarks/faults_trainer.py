@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +23,8 @@ from verl_vsi.config import provenance
 from verl_vsi.lifetime.leftovers import Leftovers, run_processes
 from verl_vsi.lifetime.run_lock import FILE, RunLock
 
-STEPS, LIMIT = 12, 900.0
-"""Of the training; seconds that a start may take until it has made a step."""
+LIMIT = 900.0
+"""Seconds that a start may take until it has made a step."""
 ENDED = 120.0
 """Seconds in which a run that lost a process has to end by itself."""
 WAYS: tuple[tuple[str, str, int], ...] = (
@@ -36,8 +37,8 @@ WAYS: tuple[tuple[str, str, int], ...] = (
     ("driver, SIGTERM", "main_ppo", signal.SIGTERM),
 )
 """Name, what its command line holds, signal."""
-OF_THE_CLOCK = ("timing", "perf/", "training/rollout_", "rollout_corr/")
-"""Metrics that measure time and memory, and those of vLLM's log-probabilities, whose last bits depend on its batches."""
+OF_THE_CLOCK = ("timing", "perf/", "actor/perf/")
+"""Metrics that measure time and memory."""
 
 
 class TrainerFaults:
@@ -46,21 +47,32 @@ class TrainerFaults:
     Args:
         folder: of all runs.
         data: root of the miniature's rooms and rows.
+        steps: of the training.
     """
 
-    def __init__(self, folder: Path, data: Path) -> None:
-        self.folder, self.data = folder, data
+    def __init__(self, folder: Path, data: Path, steps: int) -> None:
+        self.folder, self.data, self.steps = folder, data, steps
+        # a Ray of another's on this machine neither disturbs nor is disturbed; short, because sockets lie in it
+        self.temporary = Path(tempfile.gettempdir()) / f"faults-{os.getpid()}"
+        self.temporary.mkdir()
+        self.environment = {**os.environ, "RAY_TMPDIR": str(self.temporary), "VERL_PLATFORM": "cpu"}
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """A start of the run of this name."""
         run = self.folder / name
         run.mkdir(parents=True, exist_ok=True)
         words = ["+recipe=vsgrpo_miniature", f"vsi.root={self.data}", f"vsi.data.val={self.data}/rows/val.parquet"]
-        words += [f"trainer.default_local_dir={run}", f"trainer.total_training_steps={STEPS}", "trainer.save_freq=1"]
+        words += [
+            f"trainer.default_local_dir={run}",
+            f"trainer.total_training_steps={self.steps}",
+            "trainer.save_freq=1",
+        ]
         words += ["trainer.test_freq=-1", "trainer.val_before_train=false", "data.train_batch_size=4"]
         with (run / "log").open("ab") as log:
             command = [sys.executable, "-m", "verl.trainer.main_ppo", *words]
-            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            return subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
 
     def run(self, kills: int, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Kill, give again, compare.
@@ -77,7 +89,7 @@ class TrainerFaults:
             path.write_text(json.dumps(record))
             save(record)
         for name in ("killed", "undisturbed"):
-            if len(series(self.folder / name)) < STEPS:
+            if len(series(self.folder / name)) < self.steps:
                 record[f"{name}: last status"] = self.start(name).wait(2 * LIMIT)
                 RunLock(self.folder / name).acquire(patience=120)
         killed, undisturbed = series(self.folder / "killed"), series(self.folder / "undisturbed")
