@@ -181,7 +181,6 @@ def main() -> None:
     folder = settings.folder.absolute()
     if not (folder / "shared" / "miniature" / "phases.json").exists():
         prepare(folder / "shared")
-    record: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     with serve_endpoint() as endpoint:
         every = {case.name: case for case in [*cases(folder / "shared", endpoint), server_case(folder / "shared")]}
         chosen = settings.only or [*every, "trainer"]
@@ -191,16 +190,17 @@ def main() -> None:
             entry: dict[str, Any] = {"kills": outcome.kills, "faults": outcome.faults}
             if case.name != "evaluation server":
                 entry["full disk"] = full_disk(case, folder / case.name.replace(" ", "_"))
-            save(record, case.name, entry)
+            save(case.name, entry)
     if "trainer" in chosen:
         faults = TrainerFaults(folder / "trainer", folder / "shared" / "miniature" / "data", settings.trainer_steps)
-        save(record, "trainer", faults.run(settings.trainer_kills, lambda entry: save(record, "trainer", entry)))
+        save("trainer", faults.run(settings.trainer_kills, lambda entry: save("trainer", entry)))
 
 
-def save(record: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
-    """Write the record as far as it goes."""
-    record[name] = entry
-    record["versions"], record["machine"] = versions(), {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+def save(name: str, entry: dict[str, Any]) -> None:
+    """Write one command's entry of the record; those of others stay."""
+    record: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    record |= {name: entry, "versions": versions(), "machine": machine}
     write_text(RESULTS, json.dumps(record, indent=1) + "\n")
     print(f"{name}: {json.dumps(entry)}", flush=True)
 

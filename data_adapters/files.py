@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -65,15 +67,39 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     with full_disk_named(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        _sweep(target)
+        handle, temporary = _locked_temporary(target)
         try:
             yield temporary
             os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a cluster's other users out
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _locked_temporary(target: Path) -> tuple[int, Path]:
+    """A new file beside `target`, and its descriptor, whose lock says that somebody still writes it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another process sweeps at this very moment
+            os.close(handle)
+            continue
+        except OSError:
+            return handle, Path(name)  # no locks here: leftovers stay
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what writers of `target` that were killed have left: their locks ended with them."""
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*{glob.escape(target.suffix)}"):
+        with suppress(OSError), leftover.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
 
 
 def write_text(target: Path, text: str) -> None:

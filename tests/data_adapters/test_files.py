@@ -89,6 +89,30 @@ def test_a_full_disk_is_said_with_path_and_free_space_and_keeps_the_old_file(tmp
     assert target.read_bytes() == b"old"
 
 
+HALF = """
+import sys, time
+from pathlib import Path
+from verl_vsi.data_adapters.files import atomic_path
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("half", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_a_living_ones_stays(tmp_path: Path) -> None:
+    target = tmp_path / "rows[1].parquet"
+    writer = subprocess.Popen([sys.executable, "-c", HALF, str(target)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "half\n"
+    write_text(target, "whole")
+    assert len(list(tmp_path.iterdir())) == 2, "the living writer's file stays"
+    writer.kill()
+    writer.wait()
+    write_text(target, "whole")
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), full_disk_named(tmp_path):
         raise PermissionError(13, "no")

@@ -25,7 +25,7 @@ _PATIENCE = 15.0
 """Seconds that a run's processes have to end by themselves after the driver."""
 _ANSWER = 10.0
 """Seconds that a driver waits for the keeper to have looked."""
-_FIRST_LOOK, _LAST_LOOK = 4.0, 120.0
+_FIRST_LOOK, _LAST_LOOK = 4.0, 30.0
 """Seconds between two looks at what a run's processes have open: doubled from the one to the other."""
 RAY_LOGS = "ray_logs"
 """Folder in a run's folder with Ray's logs of starts that did not end well."""

@@ -21,7 +21,7 @@ from verl_vsi.lifetime.leftovers import Leftovers
 
 PATIENCE = 20.0
 """Seconds between asking the command to end and forcing it."""
-_INTERVAL, _FIRST_LOOK, _LAST_LOOK = 0.25, 4.0, 120.0
+_INTERVAL, _FIRST_LOOK, _LAST_LOOK = 0.25, 4.0, 30.0
 """Seconds between two looks at the command, and at what its processes have open (doubled from one to the other)."""
 
 
