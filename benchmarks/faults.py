@@ -6,8 +6,8 @@ For each command: an undisturbed run; then as many runs as `--kills` says, in fr
 moment (in turn SIGKILL of the command, SIGKILL of one of its workers, SIGTERM, SIGINT) and given again until it ends
 well. Looked at: the results (equal to the undisturbed run's), exit statuses (130, 143), and what is left (processes,
 shared memory, temporary files). Beside that: a full disk (a limit on the size of a file, RLIMIT_FSIZE, which raises
-EFBIG where a full disk raises ENOSPC: it needs no mount and no other user) and two at once. The record says how many
-kills were made; an interrupted run goes on.
+EFBIG where a full disk raises ENOSPC: it needs no mount and no other user). A training (`faults_trainer`) is one run
+that is killed in turn by seven ways, its second start at once among them. The record says how many kills were made.
 """
 
 from __future__ import annotations
@@ -118,13 +118,14 @@ class Killing:
         return [f"process {pid}" for pid in pids] + [str(path) for path in [*litter, *shared]]
 
 
-def kill_often(case: Case, folder: Path, kills: int, seed: int = 0) -> Outcome:
+def kill_often(case: Case, folder: Path, kills: int, note: Callable[[Outcome], None], seed: int = 0) -> Outcome:
     """An undisturbed run, then the kills.
 
     Args:
         case: the command.
         folder: for all of it.
         kills: how many.
+        note: called after each.
         seed: of the moments.
     """
     undisturbed, dice, outcome = Killing(case, folder / "undisturbed"), random.Random(seed), Outcome()
@@ -153,6 +154,7 @@ def kill_often(case: Case, folder: Path, kills: int, seed: int = 0) -> Outcome:
             f"{case.name}: kill {sum(outcome.kills.values())} of {kills}, {way}: {faults or 'as undisturbed'}",
             flush=True,
         )
+        note(outcome)
         if faults:
             shutil.copy(killing.folder / "log", folder / f"fault_{number}.log")
     return outcome
@@ -186,11 +188,10 @@ def main() -> None:
         chosen = settings.only or [*every, "trainer"]
         for case in (every[name] for name in chosen if name in every):
             kills = settings.server_kills if case.name == "evaluation server" else settings.kills
-            outcome = kill_often(case, folder / case.name.replace(" ", "_"), kills)
-            entry: dict[str, Any] = {"kills": outcome.kills, "faults": outcome.faults}
-            if case.name != "evaluation server":
-                entry["full disk"] = full_disk(case, folder / case.name.replace(" ", "_"))
-            save(case.name, entry)
+            own, name = folder / case.name.replace(" ", "_"), case.name
+            outcome = kill_often(case, own, kills, lambda so_far, name=name: save(name, vars(so_far)))
+            disk = {} if name == "evaluation server" else {"full disk": full_disk(case, own)}
+            save(name, {**vars(outcome), **disk})
     if "trainer" in chosen:
         faults = TrainerFaults(folder / "trainer", folder / "shared" / "miniature" / "data", settings.trainer_steps)
         save("trainer", faults.run(settings.trainer_kills, lambda entry: save("trainer", entry)))
