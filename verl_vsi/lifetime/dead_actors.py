@@ -29,10 +29,17 @@ def watch_actors(on_death: Callable[[str], None], interval: float = _INTERVAL, g
         interval: seconds between two looks.
         grace: seconds.
     """
-    while not (dead := _dead_now()):
+    while not explain_deaths():
         time.sleep(interval)
     time.sleep(grace)
-    on_death(explain_deaths([*dead, *(name for name in _dead_now() if name not in dead)]))
+    on_death(explain_deaths())
+
+
+def explain_deaths() -> str:
+    """Who of this job has died by now, and where to look; empty where nobody has, or without Ray."""
+    if not (dead := _dead_now()):
+        return ""
+    return f"died: {'; '.join(dead)}. Look for the cause above and in the system's log (`dmesg`: out of memory?)"
 
 
 def _dead_now() -> list[str]:
@@ -45,7 +52,7 @@ def _dead_now() -> list[str]:
 
 
 def describe_deaths(actors: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Name, process and host of each actor that died by itself.
+    """Name, process and host of each actor that died by itself, the first to die first.
 
     Args:
         actors: rows of Ray's actor table.
@@ -60,15 +67,3 @@ def describe_deaths(actors: Iterable[Mapping[str, Any]]) -> list[str]:
 def _reason(actor: Mapping[str, Any]) -> str:
     match = re.search(r"reason: (\w+)", str(actor["DeathCause"]))
     return match[1] if match else ""
-
-
-def explain_deaths(dead: Iterable[str]) -> str:
-    """A sentence for those who died.
-
-    Args:
-        dead: as `describe_deaths` says them, the first to die first.
-    """
-    return (
-        f"died: {'; '.join(dead)}. Look for the cause above and in the system's log (`dmesg`: out of memory?). "
-        "The rest of the run was ended, because it would have waited for ever"
-    )

@@ -19,7 +19,7 @@ from typing import Any
 
 from verl_vsi.config import provenance
 from verl_vsi.config.checkpoints import step_folder, tracked_step
-from verl_vsi.lifetime.dead_actors import watch_actors
+from verl_vsi.lifetime.dead_actors import explain_deaths, watch_actors
 from verl_vsi.lifetime.full_disk import explain_full_disk
 from verl_vsi.lifetime.keeper import Keeper, clear_away
 from verl_vsi.lifetime.leftovers import Leftovers
@@ -73,7 +73,8 @@ class Driver:
         provenance.finish(self.record, status)
         if status == "completed":
             return
-        causes = (self._death, explain_full_disk(self.folder, error))
+        deaths = self._death or (explain_deaths() if status == "failed" else "")
+        causes = (deaths, explain_full_disk(self.folder, error))
         for line in (*filter(None, causes), self._way_on(status)):
             print(f"verl-vsi: {line}", file=sys.stderr, flush=True)
 
@@ -85,6 +86,8 @@ class Driver:
         return f"{after}; the same command goes on from step {saved} ({step_folder(self.folder, saved)})"
 
     def _on_death(self, cause: str) -> None:
+        if self._ended:
+            return
         self._death = cause
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
