@@ -61,7 +61,7 @@ def look(run: Path, driver: int) -> Sample | None:
         driver: process id.
     """
     record = max((run / provenance.FOLDER).glob("*.json"), default=None)
-    step = provenance.last_step(provenance.log_of(record)) if record else None
+    step = provenance.last_step(record) if record else None
     if record is None or step is None:
         return None
     processes: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(MEASURES, 0.0))

@@ -75,6 +75,17 @@ def note_step(folder: Path, step: int, metrics: Mapping[str, Any]) -> None:
     write_text(folder / STEP, json.dumps(note) + "\n")
 
 
+def step_saved_by(run: Path, start: str) -> int | None:
+    """The step of the newest checkpoint, where a start has written it; None for another's.
+
+    Args:
+        run: the run's folder.
+        start: name of its record.
+    """
+    step = tracked_step(run)
+    return step if step is not None and _read_note(step_folder(run, step)).get("start") == start else None
+
+
 def recover_step(run: Path, log: Path) -> bool:
     """Append the newest checkpoint's step to the log of its start, if that was killed before it logged the step.
 
@@ -85,15 +96,14 @@ def recover_step(run: Path, log: Path) -> bool:
     Returns:
         Whether there was such a step.
     """
-    step = tracked_step(run)
-    note = _read_note(step_folder(run, step)) if step is not None else {}
-    if note.get("start") != log.stem or not log.is_file():
+    step = step_saved_by(run, log.stem)
+    if step is None or not log.is_file():
         return False
     content = log.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if any(json.loads(line)["step"] == step for line in whole.splitlines()):
         return False
-    write_bytes(log, whole + json.dumps(note["line"]).encode() + b"\n")
+    write_bytes(log, whole + json.dumps(_read_note(step_folder(run, step))["line"]).encode() + b"\n")
     return True
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.config.access import row_files
-from verl_vsi.config.checkpoints import tracked_step
+from verl_vsi.config.checkpoints import step_saved_by, tracked_step
 from verl_vsi.config.trainers import COMMANDS
 from verl_vsi.data_adapters.files import write_text
 from verl_vsi.data_adapters.versions import versions
@@ -107,12 +107,7 @@ def finish(path: Path, status: str) -> None:
     """
     record = read(path)
     if record.get("end") is None:
-        ends = {
-            "end": _now(),
-            "status": status,
-            "step": last_step(log_of(path)),
-            "checkpoint": tracked_step(run_of(path)),
-        }
+        ends = {"end": _now(), "status": status, "step": last_step(path), "checkpoint": tracked_step(run_of(path))}
         write({**record, **ends}, path)
 
 
@@ -126,12 +121,17 @@ def log_of(path: Path) -> Path:
     return run_of(path) / METRICS / f"{path.stem}.jsonl"
 
 
-def last_step(log: Path) -> int | None:
-    """The last step that a log of verl's holds whole; None where it holds none."""
+def last_step(path: Path) -> int | None:
+    """The last step that a start has made, by its log or its checkpoint; None before its first.
+
+    Args:
+        path: of its record.
+    """
+    log, saved = log_of(path), step_saved_by(run_of(path), path.stem)
     for line in reversed(log.read_bytes().splitlines() if log.is_file() else []):
         with suppress(ValueError, KeyError, TypeError):
-            return int(json.loads(line)["step"])
-    return None
+            return max(int(json.loads(line)["step"]), saved or 0)
+    return saved
 
 
 def read(path: Path) -> dict[str, Any]:

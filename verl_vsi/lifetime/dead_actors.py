@@ -17,8 +17,8 @@ _INTERVAL = 2.0
 """Seconds between two looks."""
 _GRACE = 15.0
 """Seconds that verl has to say it itself, and better, before the run is ended."""
-_BY_ITSELF = ("WORKER_DIED", "NODE_DIED")
-"""Ray's reasons for a death that nobody asked for."""
+_BY_ITSELF = {"WORKER_DIED": "", "NODE_DIED": ", its machine is gone", "OOM": ", killed by Ray for want of memory"}
+"""Ray's reasons for a death that nobody asked for, and what to add of them."""
 
 
 def watch_actors(on_death: Callable[[str], None], interval: float = _INTERVAL, grace: float = _GRACE) -> None:
@@ -59,11 +59,13 @@ def describe_deaths(actors: Iterable[Mapping[str, Any]]) -> list[str]:
     """
     dead = [actor for actor in actors if actor["State"] == "DEAD" and _reason(actor) in _BY_ITSELF]
     return [
-        f"{actor['ActorClassName']} {actor['Name'] or ''} (process {actor['Pid']} on {actor['Address']['IPAddress']})"
+        f"{actor['ActorClassName']} {actor['Name'] or ''} (process {actor['Pid']} on {actor['Address']['IPAddress']}"
+        f"{_BY_ITSELF[_reason(actor)]})"
         for actor in sorted(dead, key=lambda actor: actor["EndTime"])
     ]
 
 
 def _reason(actor: Mapping[str, Any]) -> str:
-    match = re.search(r"reason: (\w+)", str(actor["DeathCause"]))
-    return match[1] if match else ""
+    cause = str(actor["DeathCause"])
+    match = re.search(r"reason: (\w+)", cause)
+    return "OOM" if "oom_context" in cause else match[1] if match else ""

@@ -79,7 +79,7 @@ class Driver:
             print(f"verl-vsi: {line}", file=sys.stderr, flush=True)
 
     def _way_on(self, status: str) -> str:
-        last, saved = provenance.last_step(provenance.log_of(self.record)), tracked_step(self.folder)
+        last, saved = provenance.last_step(self.record), tracked_step(self.folder)
         after = f"{status} after step {last}" if last is not None else f"{status} before its first step"
         if saved is None:
             return f"{after}; there is no checkpoint yet, so the same command starts over"

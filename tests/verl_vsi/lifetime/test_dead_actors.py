@@ -48,7 +48,8 @@ def test_who_was_killed_is_named_and_who_was_ended_is_not() -> None:
 def row(reason: str, state: str = "DEAD", name: str = "unit") -> dict[str, Any]:
     """Of Ray's actor table."""
     address = {"IPAddress": "10.0.0.1"}
-    cause = f"actor_died_error_context {{ reason: {reason} }}"
+    context = "oom_context { error_message: 'too much memory' }"
+    cause = context if reason == "OOM" else f"actor_died_error_context {{ reason: {reason} }}"
     return {
         "ActorClassName": "Storage", "Name": name, "State": state, "DeathCause": cause,
         "Pid": 7, "Address": address, "EndTime": 1,
@@ -56,17 +57,19 @@ def row(reason: str, state: str = "DEAD", name: str = "unit") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("reason", "state", "dead"),
+    ("reason", "state", "words"),
     [
-        ("WORKER_DIED", "DEAD", True),  # kill -9, out of memory
-        ("NODE_DIED", "DEAD", True),  # its machine is gone
-        ("RAY_KILL", "DEAD", False),  # verl ends it
-        ("OUT_OF_SCOPE", "DEAD", False),  # nobody needs it any more
-        ("WORKER_DIED", "RESTARTING", False),  # Ray starts it again
+        ("WORKER_DIED", "DEAD", ""),  # kill -9, out of memory by the kernel's word
+        ("NODE_DIED", "DEAD", ", its machine is gone"),
+        ("OOM", "DEAD", ", killed by Ray for want of memory"),
+        ("RAY_KILL", "DEAD", None),  # verl ends it
+        ("OUT_OF_SCOPE", "DEAD", None),  # nobody needs it any more
+        ("WORKER_DIED", "RESTARTING", None),  # Ray starts it again
     ],
 )
-def test_only_a_death_by_itself_counts(reason: str, state: str, dead: bool) -> None:
-    assert describe_deaths([row(reason, state)]) == (["Storage unit (process 7 on 10.0.0.1)"] if dead else [])
+def test_only_a_death_by_itself_counts(reason: str, state: str, words: str | None) -> None:
+    dead = [] if words is None else [f"Storage unit (process 7 on 10.0.0.1{words})"]
+    assert describe_deaths([row(reason, state)]) == dead
 
 
 def test_without_ray_nobody_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
