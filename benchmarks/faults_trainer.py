@@ -88,14 +88,11 @@ class TrainerFaults:
             self.folder.mkdir(exist_ok=True)
             path.write_text(json.dumps(record))
             save(record)
-        for name in ("killed", "undisturbed"):
+        for name in ("undisturbed", "killed"):
             if len(series(self.folder / name)) < self.steps:
                 record[f"{name}: last status"] = self.start(name).wait(2 * LIMIT)
                 RunLock(self.folder / name).acquire(patience=120)
-        killed, undisturbed = series(self.folder / "killed"), series(self.folder / "undisturbed")
-        record["steps"] = len(undisturbed)
-        record["steps equal"] = sum(killed.get(step) == undisturbed[step] for step in undisturbed)
-        return record
+        return record | compare(series(self.folder / "undisturbed"), series(self.folder / "killed"))
 
     def kill(self, name: str, pattern: str, number: int) -> dict[str, Any]:
         """One start, ended once it has made a step.
@@ -148,6 +145,14 @@ class TrainerFaults:
         second = self.start("killed")
         second.wait(300)
         return "refused" if second.returncode == 1 else f"status {second.returncode}"
+
+
+def compare(undisturbed: dict[int, dict[str, float]], killed: dict[int, dict[str, float]]) -> dict[str, Any]:
+    """How many steps of both are equal, and which metrics are not."""
+    both = sorted(undisturbed.keys() & killed.keys())
+    different = {key for step in both for key in undisturbed[step] if undisturbed[step][key] != killed[step].get(key)}
+    equal = sum(undisturbed[step] == killed[step] for step in both)
+    return {"steps compared": len(both), "steps equal": equal, "metrics that differ": sorted(different)}
 
 
 def series(run: Path) -> dict[int, dict[str, float]]:
