@@ -2,11 +2,55 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class DiskFullError(OSError):
+    """Nothing more could be written; names the file and the space that is left."""
+
+
+def free_space(path: Path) -> str:
+    """What is left on the disk of a path, in words.
+
+    Args:
+        path: a file or folder, or one that is still to be made.
+    """
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    usage = shutil.disk_usage(path)
+    return f"{path} has {usage.free / 2**20:,.0f} MiB free of {usage.total / 2**20:,.0f} MiB"
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Let a full disk, an exhausted quota or a file over its limit be said with the path and the free space.
+
+    Args:
+        path: what is written in the block.
+
+    Raises:
+        DiskFullError: in place of the system's own error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL_DISK or isinstance(error, DiskFullError):
+            raise
+        raise DiskFullError(
+            error.errno,
+            f"writing {path} failed ({os.strerror(error.errno)}): {free_space(path)}. Free some space and give the "
+            "same command again: what was written before is whole",
+        ) from error
 
 
 @contextmanager
@@ -15,17 +59,45 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     Args:
         target: the file to write; its folder is made where missing.
+
+    Raises:
+        DiskFullError: there is no room for it.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a cluster's other users out
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with full_disk_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
+        handle, temporary = _locked_temporary(target)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a cluster's other users out
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _locked_temporary(target: Path) -> tuple[int, Path]:
+    """A new file beside `target`, and its descriptor, whose lock says that somebody still writes it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another process sweeps at this very moment
+            os.close(handle)
+            continue
+        except OSError:
+            return handle, Path(name)  # no locks here: leftovers stay
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what writers of `target` that were killed have left: their locks ended with them."""
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*{glob.escape(target.suffix)}"):
+        with suppress(OSError), leftover.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
 
 
 def write_text(target: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
-from verl_vsi.data_adapters.files import write_text
+from verl_vsi.data_adapters.files import full_disk_named, write_text
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -78,8 +78,9 @@ class Worklog:
         """Note one item as done; it survives a kill from here on."""
         assert self._file is not None, "add lines inside the with block"
         self.lines[line["id"]] = line
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        with full_disk_named(self.part):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
 
     def finish(self, ids: Sequence[str]) -> None:
         """Write the lines of `ids`, in that order, as the final file."""

@@ -7,11 +7,12 @@ from typing import Any
 
 from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 
-from verl_vsi.config.checkpoints import seal, tidy
+from verl_vsi.config.checkpoints import note_step, seal, tidy
+from verl_vsi.training_metrics import measured_so_far
 
 
 class RunCheckpoints(CheckpointCallback):
-    """Notes in each checkpoint whose it is, and removes those that are too many."""
+    """Notes in each checkpoint whose it is and what its step measured, and removes those that are too many."""
 
     def on_save(
         self, trainer: Any, global_step: int, checkpoint_dir: str, async_save: bool = False, **kwargs: Any
@@ -29,5 +30,7 @@ class RunCheckpoints(CheckpointCallback):
             return
         folder = Path(checkpoint_dir).absolute()
         seal(folder)
+        if hasattr(trainer, "vsi_step"):  # set by patches.step_metrics
+            note_step(folder, global_step, measured_so_far(trainer))
         if keep := trainer.config.trainer.get("max_actor_ckpt_to_keep", None):
             tidy(folder.parent, keep)

@@ -43,6 +43,7 @@ ALWAYS = (
 IN_OUR_RUNS = (
     Registration("resolvers of the recipes", "verl_vsi.config.resolvers"),
     Registration("shared training passes", "verl_vsi.sharing"),
+    Registration("vLLM servers that end with their engine", "verl_vsi.lifetime"),
     Registration("Qwen2-VL on Megatron", "verl_vsi.megatron"),
     Registration("patches of a run", "verl_vsi.patches", "install_for_run"),
 )

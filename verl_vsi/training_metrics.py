@@ -42,13 +42,27 @@ def add_metrics(trainer: Any, batch: Any, metrics: dict[str, Any], queue: Any) -
     monitor.check(metrics)
     rows = list(_reward_rows(queue, batch))
     metrics.update(reward_means(rows))
-    for term in monitor.dead_terms(rows):
+    for term in monitor.dead_terms(rows, trainer.global_steps):
         print(
             f"verl-vsi: reward term '{term}' gave every response the same for {monitor.constant_steps} steps, so it "
             "teaches nothing. `verl-vsi rewards try` explains a score",
             file=sys.stderr,
             flush=True,
         )
+
+
+def measured_so_far(trainer: Any) -> dict[str, Any]:
+    """The metrics of the step that a trainer is in, as far as they can be known before the step ends.
+
+    Args:
+        trainer: verl's, after the step's update.
+    """
+    batch, metrics = trainer.vsi_step
+    metrics = dict(metrics)
+    timing = {"step": sum(trainer.timing_raw.values()), **trainer.timing_raw}
+    epoch = (trainer.global_steps - 1) // trainer.steps_per_epoch
+    trainer._compute_metrics(batch, metrics, timing, global_steps=trainer.global_steps, epoch=epoch)
+    return metrics
 
 
 def _reward_rows(queue: Any, batch: Any) -> Iterator[RewardRow]:
@@ -111,6 +125,7 @@ class TrainingMonitor:
     constant_steps: int
     _is_first_step: bool = True
     _steps: dict[str, int] = field(default_factory=dict)
+    _seen: int = -1
 
     def check(self, metrics: Mapping[str, Any]) -> None:
         """Hold the first step's correlation against the limit.
@@ -125,8 +140,16 @@ class TrainingMonitor:
         if math.isnan(value) or value < self.min_correlation:
             raise RolloutMismatchError(_explain_mismatch(value, self.min_correlation))
 
-    def dead_terms(self, rows: Sequence[RewardRow]) -> list[str]:
-        """Terms that have now been the same for every response of `constant_steps` steps; each is named once."""
+    def dead_terms(self, rows: Sequence[RewardRow], step: int) -> list[str]:
+        """Terms that have now been the same for every response of `constant_steps` steps; each is named once.
+
+        Args:
+            rows: of the step.
+            step: its number; one that is measured twice (for its checkpoint, and at its end) counts once.
+        """
+        if step == self._seen:
+            return []
+        self._seen = step
         self._steps = {term: self._steps.get(term, 0) + 1 for term in constant_terms(rows)}
         return [term for term, steps in self._steps.items() if steps == self.constant_steps]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from multiprocessing import parent_process
+
 from verl_vsi import cpu, patches, run_mark
+from verl_vsi.data_adapters.work import end_with_parent
 
 
 def platform() -> None:
@@ -13,9 +16,12 @@ def platform() -> None:
 def general() -> None:
     """In runs of ours: hand a video's metadata on; on a CPU, keep weights that verl will overwrite, and do not spin.
 
-    vLLM may call this twice in a process.
+    vLLM may call this twice in a process. A process that vLLM has started ends with whoever started it:
+    killed outright, a server leaves its engine behind, with all of its memory.
     """
     if run_mark.is_ours():
         patches.install(patches.VLLM)
+        if parent_process() is not None:
+            end_with_parent()
     if cpu.prepare().cpu:
         patches.install(patches.CPU_VLLM)

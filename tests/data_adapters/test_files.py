@@ -1,10 +1,12 @@
 """Files are written whole or not at all, and stay under their root."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from verl_vsi.data_adapters.files import atomic_path, inside, relative, write_text
+from verl_vsi.data_adapters.files import atomic_path, full_disk_named, inside, relative, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -64,3 +66,53 @@ def test_a_root_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
 def test_a_record_s_path_that_leaves_the_root_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="leaves the data root"):
         relative(text, "row 3")
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from verl_vsi.data_adapters.files import write_bytes
+write_bytes(Path(sys.argv[1]), b"old")
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+write_bytes(Path(sys.argv[1]), b"x" * 100_000)
+"""
+
+
+def test_a_full_disk_is_said_with_path_and_free_space_and_keeps_the_old_file(tmp_path: Path) -> None:
+    """A limit on a file's size (EFBIG) stands for the full disk (ENOSPC): it needs no mount."""
+    target = tmp_path / "rows.parquet"
+    done = subprocess.run([sys.executable, "-c", FULL, str(target)], capture_output=True, text=True, check=False)
+    assert f"DiskFullError: [Errno 27] writing {target} failed (File too large): {tmp_path} has " in done.stderr
+    assert "MiB free of" in done.stderr
+    assert "give the same command again: what was written before is whole" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == [target.name]
+    assert target.read_bytes() == b"old"
+
+
+HALF = """
+import sys, time
+from pathlib import Path
+from verl_vsi.data_adapters.files import atomic_path
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("half", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_a_living_ones_stays(tmp_path: Path) -> None:
+    target = tmp_path / "rows[1].parquet"
+    writer = subprocess.Popen([sys.executable, "-c", HALF, str(target)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "half\n"
+    write_text(target, "whole")
+    assert len(list(tmp_path.iterdir())) == 2, "the living writer's file stays"
+    writer.kill()
+    writer.wait()
+    write_text(target, "whole")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), full_disk_named(tmp_path):
+        raise PermissionError(13, "no")

@@ -55,11 +55,16 @@ def test_only_the_first_step_is_held_against_the_limit() -> None:
 def test_a_term_that_never_changes_is_named_once() -> None:
     monitor = TrainingMonitor(0.98, 3)
     dead = [("vsi100k/object_counting", {"reward/format": 1.0, "reward/accuracy": a}) for a in (0.0, 1.0)]
-    assert [monitor.dead_terms(dead) for _ in range(5)] == [[], [], ["format"], [], []]
+    assert [monitor.dead_terms(dead, step) for step in range(5)] == [[], [], ["format"], [], []]
 
 
 def test_a_term_that_changes_again_starts_anew() -> None:
     monitor = TrainingMonitor(0.98, 2)
     dead = [("s", {"reward/format": 1.0}), ("s", {"reward/format": 1.0})]
     alive = [("s", {"reward/format": 1.0}), ("s", {"reward/format": 0.0})]
-    assert [monitor.dead_terms(rows) for rows in (dead, alive, dead, dead)] == [[], [], [], ["format"]]
+    assert [monitor.dead_terms(rows, step) for step, rows in enumerate((dead, alive, dead, dead))] == [
+        [],
+        [],
+        [],
+        ["format"],
+    ]

@@ -1,12 +1,15 @@
 """What the commands share: what they print with, how they end, and options in groups.
 
-Exit status: 0 done; 1 a run failed, or a check found something; 2 wrong usage or input; 130 an interrupt.
+Exit status: 0 done; 1 a run failed, or a check found something; 2 wrong usage or input; 130 an interrupt
+(SIGINT), 143 SIGTERM, after which everything is cleaned up in the same way.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -44,6 +47,28 @@ def say(text: str, style: str = "") -> None:
     console.print(f"[{style}]{escape(text)}[/]" if style else escape(text), soft_wrap=True)
 
 
+class Terminated(BaseException):
+    """SIGTERM has arrived."""
+
+
+@contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Within the block SIGTERM raises `Terminated`, once: so it cleans up as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: None)  # a second one would cut the cleaning short
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextmanager
 def exit_status(*failures: type[Exception]) -> Iterator[None]:
     """Print an expected error without its traceback, and exit with its status.
@@ -51,14 +76,15 @@ def exit_status(*failures: type[Exception]) -> Iterator[None]:
     Args:
         failures: errors that mean that the run failed, beside what the operating system refuses.
     """
-    try:
-        yield
-    except (*WRONG_INPUT, OSError, *failures) as error:
-        say(str(error), "red")
-        raise SystemExit(2 if isinstance(error, WRONG_INPUT) else 1) from error
-    except KeyboardInterrupt:
-        say("interrupted; nothing is half-written, and the same command goes on where it was")
-        raise SystemExit(130) from None
+    with sigterm_raises():
+        try:
+            yield
+        except (*WRONG_INPUT, OSError, *failures) as error:
+            say(str(error), "red")
+            raise SystemExit(2 if isinstance(error, WRONG_INPUT) else 1) from error
+        except (KeyboardInterrupt, Terminated) as end:
+            say("interrupted; nothing is half-written, and the same command goes on where it was")
+            raise SystemExit(143 if isinstance(end, Terminated) else 130) from None
 
 
 def command(*failures: type[Exception]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -7,6 +7,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from verl_vsi.config import surroundings
 from verl_vsi.config.access import row_files
+from verl_vsi.config.checkpoints import step_saved_by, tracked_step
 from verl_vsi.config.secret_values import MASK, mask_override, mask_tree
 from verl_vsi.config.trainers import COMMANDS
 from verl_vsi.data_adapters.files import write_text
@@ -24,6 +26,11 @@ FOLDER = "provenance"
 """In a run's folder; a file a start, named by its time, so that the last name is the latest start."""
 
 _ONE_PROCESS = "nproc_per_node=1"
+
+METRICS = "metrics"
+"""In a run's folder; verl's log of a start, JSON lines under the record's name."""
+
+_STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 PACKAGES = (
     "verl-vsi",
@@ -47,7 +54,12 @@ PACKAGES = (
 
 def stamp() -> str:
     """This moment in UTC, as part of a file name; sorts by time."""
-    return datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+    return datetime.now(timezone.utc).strftime(_STAMP)
+
+
+def time_of(path: Path) -> float:
+    """When the start of a record was, in seconds of the epoch: its file is named by it."""
+    return datetime.strptime(path.stem, _STAMP).replace(tzinfo=timezone.utc).timestamp()
 
 
 def describe(config: DictConfig) -> dict[str, Any]:
@@ -70,6 +82,8 @@ def describe(config: DictConfig) -> dict[str, Any]:
         "start": _now(),
         "end": None,
         "status": "started",
+        "step": None,
+        "checkpoint": None,
         "versions": {"python": platform.python_version(), **versions(PACKAGES)},
         "source": surroundings.source(),
         "model": surroundings.model(str(config.vsi.model)),
@@ -128,13 +142,39 @@ def write(record: Mapping[str, Any], path: Path) -> None:
 
 
 def finish(path: Path, status: str) -> None:
-    """Note when and how a run ended.
+    """Note when, how and where a run ended; a record that says so already stays as it is.
 
     Args:
-        path: the start's record.
-        status: how it ended, e.g. completed.
+        path: of its record, in the run's folder.
+        status: completed, failed, interrupted (SIGINT), terminated (SIGTERM) or died.
     """
-    write({**read(path), "end": _now(), "status": status}, path)
+    record = read(path)
+    if record.get("end") is None:
+        ends = {"end": _now(), "status": status, "step": last_step(path), "checkpoint": tracked_step(run_of(path))}
+        write({**record, **ends}, path)
+
+
+def run_of(path: Path) -> Path:
+    """The run's folder of a record."""
+    return path.parents[1]
+
+
+def log_of(path: Path) -> Path:
+    """verl's log of the start that a record describes."""
+    return run_of(path) / METRICS / f"{path.stem}.jsonl"
+
+
+def last_step(path: Path) -> int | None:
+    """The last step that a start has made, by its log or its checkpoint; None before its first.
+
+    Args:
+        path: of its record.
+    """
+    log, saved = log_of(path), step_saved_by(run_of(path), path.stem)
+    for line in reversed(log.read_bytes().splitlines() if log.is_file() else []):
+        with suppress(ValueError, KeyError, TypeError):
+            return max(int(json.loads(line)["step"]), saved or 0)
+    return saved
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from verl_vsi.data_adapters.files import write_text
+from verl_vsi.lifetime.process_guard import guarded, release
+from verl_vsi.lifetime.run_lock import RunLock
 
 RECORD = "phases.json"
 """The stages that ended well, beside their outputs: name -> command and seconds."""
@@ -56,7 +55,18 @@ def run_stages(stages: Sequence[Stage], folder: Path, console: Console) -> dict[
 
     Raises:
         StageError: a command failed or ran past its limit; what is done is kept.
+        RunBusyError: another process runs stages in this folder.
     """
+    lock = RunLock(folder)
+    lock.acquire()
+    try:
+        return _run_undone(stages, folder, console)
+    finally:
+        lock.clear()
+        lock.release()
+
+
+def _run_undone(stages: Sequence[Stage], folder: Path, console: Console) -> dict[str, float]:
     file = folder / RECORD
     entries: dict[str, dict[str, object]] = json.loads(file.read_text()) if file.exists() else {}
     for number, stage in enumerate(stages, 1):
@@ -95,30 +105,18 @@ def _run(stage: Stage, log: Path, label: str, console: Console) -> float:
 
 
 def _attempt(stage: Stage, log: Path, label: str, console: Console) -> int:
-    """One start in a process group of its own, so that nothing of it outlives it; returns the exit status."""
+    """One start under a guard, so that nothing of it outlives it or this process; returns the exit status."""
     with log.open("ab") as out:
-        process = subprocess.Popen(stage.command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        guard = guarded(stage.command, out)
     start = time.monotonic()
     try:
         with console.status(label) as status:
-            while process.poll() is None and time.monotonic() - start < stage.limit:
+            while guard.poll() is None and time.monotonic() - start < stage.limit:
                 time.sleep(0.5)
                 status.update(f"{label}  {time.monotonic() - start:.0f} s  [dim]{_last_line(log)}[/dim]")
     finally:
-        _stop(process)
-    return process.wait()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop what is left of the process group: SIGTERM, five seconds, SIGKILL."""
-    for sig, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 0.0)):
-        try:
-            os.killpg(process.pid, sig)
-        except ProcessLookupError:
-            return
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.1)
+        code = release(guard)
+    return code
 
 
 def _last_line(log: Path, width: int = 90) -> str:

@@ -1,6 +1,8 @@
 """verl reports the parts of a reward in validation only, and its training loop has no hook for a step's metrics.
 
-So the method that computes them is wrapped: `verl_vsi.training_metrics` adds ours and looks at verl's.
+So the method that computes them is wrapped: `verl_vsi.training_metrics` adds ours and looks at verl's. And the method
+that makes a step is, because a step's metrics are logged only after its checkpoint and its validation: what a killed
+run had measured would be lost, where the callback of checkpoints could keep it but gets neither batch nor metrics.
 """
 
 from __future__ import annotations
@@ -29,3 +31,12 @@ def _wrap(trainer_base: Any) -> None:
         add_metrics(self, batch, metrics, trainer_base.tq)
 
     trainer_base.PPOTrainer._compute_metrics = _compute_metrics
+    make_step = trainer_base.PPOTrainer.step
+
+    @wraps(make_step)
+    def step(self: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        batch = make_step(self, metrics, *args, **kwargs)
+        self.vsi_step = batch, metrics
+        return batch
+
+    trainer_base.PPOTrainer.step = step

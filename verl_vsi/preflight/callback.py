@@ -22,13 +22,12 @@ from verl_vsi.config.checkpoints import RECORD_VARIABLE
 from verl_vsi.config.problems import Problem, explain
 from verl_vsi.config.provenance import repeat
 from verl_vsi.config.surroundings import config_words
+from verl_vsi.lifetime.driver import Driver
+from verl_vsi.lifetime.run_lock import RunBusyError
 from verl_vsi.preflight.recipe_keys import check_keys
 from verl_vsi.preflight.resume import whole_checkpoint
 from verl_vsi.preflight.startup import problems
 from verl_vsi.preflight.statements import remarks
-
-METRICS = "metrics"
-"""Folder of the jsonl files, named by the time of their start."""
 
 
 class StartupChecks(Callback):
@@ -37,7 +36,7 @@ class StartupChecks(Callback):
     def __init__(self) -> None:
         """Made by Hydra as soon as the config is composed."""
         self.speaks = os.environ.get("RANK", "0") == "0"
-        self.record: Path | None = None
+        self.driver: Driver | None = None
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check, state, record.
@@ -71,20 +70,29 @@ class StartupChecks(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note how the run ended."""
-        if self.record is not None:
-            status = "completed" if job_return.status is JobStatus.COMPLETED else "failed"
-            provenance.finish(self.record, status)
+        if self.driver is not None:
+            completed = job_return.status is JobStatus.COMPLETED
+            self.driver.end("completed" if completed else "failed", None if completed else job_return._return_value)
 
     def _begin(self, config: DictConfig) -> None:
         run, stamp = Path(config.trainer.default_local_dir).absolute(), provenance.stamp()
         record = run / provenance.FOLDER / f"{stamp}.json"
         tell_processes(config, {**log_variables(run, stamp), RECORD_VARIABLE: str(record)})
+        if self.speaks:
+            self._take(run, record)
         self._fall_back(config)
         if self.speaks:
             for remark in remarks(config):
                 print(f"verl-vsi: {remark}", file=sys.stderr, flush=True)
-            self.record = record
             provenance.write(provenance.describe(config), record)
+
+    def _take(self, run: Path, record: Path) -> None:
+        self.driver = Driver(run, record)
+        try:
+            self.driver.begin()
+        except RunBusyError as error:
+            busy = Problem(str(error), "trainer.experiment_name=another-name trains beside it")
+            raise SystemExit(explain([busy])) from None
 
     def _fall_back(self, config: DictConfig) -> None:
         """Resume from the checkpoint before the newest where that is broken."""
@@ -107,7 +115,7 @@ def log_variables(run: Path, stamp: str) -> dict[str, str]:
         stamp: of this start, for the file's name.
     """
     defaults = {
-        "VERL_FILE_LOGGER_PATH": str(run / METRICS / f"{stamp}.jsonl"),
+        "VERL_FILE_LOGGER_PATH": str(run / provenance.METRICS / f"{stamp}.jsonl"),
         "TENSORBOARD_DIR": str(run / "tensorboard"),
     }
     variables = {name: os.environ.get(name, value) for name, value in defaults.items()}

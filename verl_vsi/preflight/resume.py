@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from verl_vsi.config.access import flatten
-from verl_vsi.config.checkpoints import TRACKER, damage, record_of, saved_steps, step_folder
+from verl_vsi.config.checkpoints import TRACKER, damage, record_of, saved_steps, step_folder, tracked_step
 from verl_vsi.config.problems import Problem
 from verl_vsi.config.provenance import latest, resolved
 from verl_vsi.config.secret_values import mask_tree
@@ -25,7 +25,7 @@ def check_resume(config: DictConfig) -> Iterator[Problem]:
     run = Path(config.trainer.default_local_dir)
     if config.trainer.resume_mode != "auto" or not (run / TRACKER).is_file():
         return
-    step, others = _tracked(run), [step for step in saved_steps(run) if damage(step_folder(run, step)) is None]
+    step, others = tracked_step(run), [step for step in saved_steps(run) if damage(step_folder(run, step)) is None]
     if step is None or not step_folder(run, step).is_dir():
         yield Problem(
             f"{run / TRACKER} names no checkpoint ({(run / TRACKER).read_text()[:40]!r}), so this run would start over",
@@ -40,17 +40,10 @@ def check_resume(config: DictConfig) -> Iterator[Problem]:
 def whole_checkpoint(config: DictConfig) -> tuple[Path, str] | None:
     """Where the newest checkpoint is broken: the one before it that is whole, and what is wrong; None elsewhere."""
     run = Path(config.trainer.default_local_dir)
-    step = _tracked(run) if config.trainer.resume_mode == "auto" else None
+    step = tracked_step(run) if config.trainer.resume_mode == "auto" else None
     fault = damage(step_folder(run, step)) if step is not None else None
     others = [step for step in saved_steps(run) if damage(step_folder(run, step)) is None] if fault else []
     return (step_folder(run, others[-1]), fault) if fault and others else None
-
-
-def _tracked(run: Path) -> int | None:
-    try:
-        return int((run / TRACKER).read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def _instead(run: Path, steps: Sequence[int]) -> str:

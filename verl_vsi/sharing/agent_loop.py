@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ import ray
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, register
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 from verl.trainer.distillation import is_distillation_enabled
+from verl.utils.device import get_device_name
 from verl.utils.profiler import simple_timer
 
 from verl_vsi.data_adapters.datasets.data_settings import DataSettings
@@ -69,6 +71,22 @@ class PreparedCache:
 PREPARED_QUESTIONS = PreparedCache()
 
 
+def rollout_seed(seed: int, step: int, index: Any, session: int) -> int:
+    """The seed of one rollout's sampling.
+
+    Args:
+        seed: of the run.
+        step: of training.
+        index: of the question among the rows.
+        session: number of the rollout among those of its question.
+
+    Returns:
+        A number below 2^63, as vLLM takes it; different places give different ones.
+    """
+    place = f"{seed}/{step}/{index}/{session}".encode()
+    return int.from_bytes(blake2b(place, digest_size=8).digest(), "big") >> 1
+
+
 @register(NAME)
 class GroupSingleTurn(SingleTurnAgentLoop):
     """One turn; the question is decoded, tokenised and processed once, whatever the number of rollouts."""
@@ -84,13 +102,20 @@ class GroupSingleTurn(SingleTurnAgentLoop):
             answer = await self.server_manager.generate(
                 request_id=self._request_id(uid, kwargs.get("session_id", 0)),  # one id a group: one replica a group
                 prompt_ids=question.ids,
-                sampling_params=dict(sampling_params),
+                sampling_params=self._seeded(sampling_params, kwargs),
                 mm_processor_kwargs=self._get_mm_processor_kwargs(),
                 priority=int(priority),
                 **question.server_media,
             )
         metrics["num_preempted"] = -1 if answer.num_preempted is None else answer.num_preempted
         return await self._output(question, answer, metrics)
+
+    def _seeded(self, sampling_params: dict[str, Any], rollout: dict[str, Any]) -> dict[str, Any]:
+        """With a seed of this rollout's own, so that runs of one seed sample the same, whatever is answered first."""
+        if self.rollout_config.enable_chunked_prefill and get_device_name() == "cpu":
+            return dict(sampling_params)  # vLLM 0.27 dies there: "CPU Generator does not use offset"
+        place = (rollout.get(name, 0) for name in ("global_steps", "index", "session_id"))
+        return {"seed": rollout_seed(self.rollout_config.seed, *place), **sampling_params}
 
     def _request_id(self, uid: str, session: Any) -> str:
         # Under full determinism verl hands this id on to vLLM, where no two requests may share one.

@@ -45,6 +45,7 @@ class SharedPassesEngine(_FSDPEngine):
 
     def _build_module(self) -> Any:
         self.options = take_options(self.model_config)
+        torch.manual_seed(self.engine_config.seed)  # of new adapters: verl leaves it to chance
         module = super()._build_module()
         self._why_upstream = why_upstream_engine(self)
         self._warnings: set[str] = set()

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import ray
 from omegaconf import DictConfig, open_dict
+from tensordict import NonTensorData, NonTensorStack
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
@@ -40,11 +41,20 @@ class SharedPassesTrainer(PPOTrainerSync):
             with open_dict(config):
                 # It would compare the rollout with an old pass that there is not; it corrects nothing (see below).
                 config.algorithm.rollout_correction = None
+        self._questions = 0
         super().__init__(config)
         if reason := why_upstream_run(config):
             print(f"verl-vsi: training passes are verl's own, because {reason}", flush=True)
         if config.actor_rollout_ref.actor.shuffle:
             logger.warning("actor.shuffle=True tears groups apart: shared passes save less. Set it to False")
+
+    def _fetch_one_gen_batch(self) -> Any:
+        """As verl's, with names of questions that are the same in every run, in place of random ones."""
+        batch = super()._fetch_one_gen_batch()
+        names = [f"{self.global_steps:07d}q{self._questions + row:07d}" for row in range(len(batch["uid"]))]
+        self._questions += len(names)
+        batch["uid"] = NonTensorStack.from_list([NonTensorData(name) for name in names])
+        return batch
 
     def on_sample_end(self) -> None:
         """As verl's; where rollouts failed, only if all replicas still answer."""
@@ -70,6 +80,7 @@ class SharedPassesTrainer(PPOTrainerSync):
     def _balance_batch(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         questions = self.config.data.train_batch_size // self.parameter_sync_step
         expected = questions * self.config.actor_rollout_ref.rollout.n
+        batch.reorder(in_order(batch.keys))  # the buffer has them as they were answered
         metrics["training/rollouts_missing"] = max(expected - len(batch), 0)
         batch = super()._balance_batch(batch, metrics, *args, **kwargs)
         cells = self._ranks() * self._mini_batches(len(batch))
@@ -102,6 +113,20 @@ class SharedPassesTrainer(PPOTrainerSync):
         if "actor/entropy_loss" in metrics:
             metrics.setdefault("actor/entropy", metrics["actor/entropy_loss"])
         return batch
+
+
+def in_order(keys: Sequence[str]) -> list[int]:
+    """Rows by question, rollout and output.
+
+    Args:
+        keys: TransferQueue's, ``<question>_<rollout>_<output>``.
+    """
+
+    def place(row: int) -> tuple[str, int, int]:
+        question, rollout, output = keys[row].rsplit("_", 2)
+        return question, int(rollout), int(output)
+
+    return sorted(range(len(keys)), key=place)
 
 
 def old_is_current(config: DictConfig) -> bool:

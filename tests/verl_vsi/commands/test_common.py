@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -129,3 +132,35 @@ def test_every_command_ends_by_the_common_rule(path: Path) -> None:
             decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
             if any(decorator.startswith(("app.command", "app.callback")) for decorator in decorators):
                 assert any(decorator.startswith("command(") for decorator in decorators), function.name
+
+
+SLOW = """
+import sys, time, typer
+from pathlib import Path
+from verl_vsi.commands._common import command
+from verl_vsi.data_adapters.files import atomic_path
+
+app = typer.Typer()
+
+@app.command()
+@command()
+def work(folder: Path) -> None:
+    with atomic_path(folder / "out.txt") as temporary:
+        temporary.write_text("half")
+        print("at work", flush=True)
+        time.sleep(600)
+
+app()
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_cleans_up_and_has_its_status(tmp_path: Path, number: int, status: int) -> None:
+    command = [sys.executable, "-c", SLOW, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert (process.returncode, "the same command goes on where it was" in said) == (status, True)
+    assert not list(tmp_path.iterdir())

@@ -10,14 +10,18 @@ import pytest
 
 pytest.importorskip("torch")
 
+import numpy as np
 import torch
 
 from verl_vsi.config.checkpoints import (
     RECORD,
     RECORD_VARIABLE,
     SIZES,
+    TRACKER,
     damage,
+    note_step,
     record_of,
+    recover_step,
     saved_steps,
     seal,
     step_folder,
@@ -119,3 +123,36 @@ def test_notes_of_ours_are_not_among_the_files(tmp_path: Path) -> None:
     make(tmp_path, 20)
     seal(step_folder(tmp_path, 20))
     assert not {RECORD, SIZES} & set(json.loads((step_folder(tmp_path, 20) / SIZES).read_text()))
+
+
+def checkpoint_of(run: Path, start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step 4, saved by a start before it logged the step."""
+    monkeypatch.setenv(RECORD_VARIABLE, str(run / "provenance" / f"{start}.json"))
+    note_step(step_folder(run, 4), 4, {"critic/score/mean": np.float32(0.5), "text": "left out"})
+    (run / TRACKER).write_text("4")
+
+
+@pytest.mark.parametrize(
+    ("log", "recovered", "steps"),
+    [
+        ('{"step": 3, "data": {}}\n', True, [3, 4]),  # killed after the save
+        ('{"step": 3, "data": {}}\n{"step": 4, "da', True, [3, 4]),  # killed while it logged
+        ("", True, [4]),  # the first step of a start
+        ('{"step": 3, "data": {}}\n{"step": 4, "data": {}}\n', False, [3, 4]),  # killed later
+    ],
+)
+def test_what_a_killed_start_measured_of_a_saved_step_is_in_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str, recovered: bool, steps: list[int]
+) -> None:
+    checkpoint_of(tmp_path, "1", monkeypatch)
+    (tmp_path / "1.jsonl").write_text(log)
+    assert recover_step(tmp_path, tmp_path / "1.jsonl") is recovered
+    lines = [json.loads(line) for line in (tmp_path / "1.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == steps
+    assert lines[-1]["data"] == ({"critic/score/mean": 0.5} if recovered else {})
+
+
+def test_a_step_goes_into_no_other_starts_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint_of(tmp_path, "1", monkeypatch)
+    (tmp_path / "2.jsonl").write_text("")
+    assert not recover_step(tmp_path, tmp_path / "2.jsonl")

@@ -23,6 +23,8 @@ RECORD = {
     "start": "2026-01-01T00:00:00+00:00",
     "end": None,
     "status": "started",
+    "step": None,
+    "checkpoint": None,
     "versions": {"verl": "0.9.1"},
     "data": {"train_files": [{"file": "rows/train.parquet", "fingerprint": {"sha256": "ab" * 32}}]},
     "resolved": {},

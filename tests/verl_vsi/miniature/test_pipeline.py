@@ -1,12 +1,19 @@
 """A pipeline goes on where it was, and says what went wrong in a stage."""
 
 import io
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from verl_vsi.lifetime.leftovers import is_alive
+from verl_vsi.lifetime.run_lock import RunBusyError
 from verl_vsi.miniature.pipeline import Stage, StageError, run_stages
 
 
@@ -61,3 +68,40 @@ def test_a_stage_that_hangs_is_stopped_with_its_children(tmp_path: Path) -> None
 def test_a_stage_with_retries_gets_them(tmp_path: Path) -> None:
     code = "import pathlib, sys; p = pathlib.Path({out!r}); sys.exit(0) if p.exists() else (p.touch(), sys.exit(1))"
     run_stages([stage(tmp_path, code, retries=1)], tmp_path, quiet())
+
+
+PIPELINE = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from verl_vsi.commands._common import exit_status
+from verl_vsi.lifetime.leftovers import is_alive
+from verl_vsi.lifetime.run_lock import RunBusyError
+from verl_vsi.miniature.pipeline import Stage, run_stages
+
+folder = Path(sys.argv[1])
+code = f"import os, time; open({str(folder / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+with exit_status(RuntimeError):
+    run_stages([Stage("step", (sys.executable, "-c", code), folder / "out.txt")], folder, Console())
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, -1), (signal.SIGKILL, -9)]
+)
+def test_a_stage_ends_with_whoever_runs_the_pipeline(tmp_path: Path, number: int, status: int) -> None:
+    process = subprocess.Popen([sys.executable, "-c", PIPELINE, str(tmp_path)], stdout=subprocess.DEVNULL)
+    pid = wait_for(lambda: int((tmp_path / "pid").read_text() or 0) if (tmp_path / "pid").exists() else 0)
+    with pytest.raises(RunBusyError, match=f"in use by process {process.pid}"):
+        run_stages([], tmp_path, quiet())
+    process.send_signal(number)
+    assert process.wait(60) == status
+    assert wait_for(lambda: not is_alive(pid))
+    run_stages([], tmp_path, quiet())
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + 30
+    while not (value := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return value

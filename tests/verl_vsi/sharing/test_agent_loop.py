@@ -63,3 +63,18 @@ def test_the_loop_is_registered_under_its_name(single_turn: Any) -> None:
 
     target = _agent_loop_registry["vsi_single_turn"]["_target_"]
     assert target == f"{single_turn.GroupSingleTurn.__module__}.GroupSingleTurn"
+
+
+PLACES = [
+    (seed, step, index, session) for seed in (0, 1) for step in (0, 1, 11) for index in (0, 1, 11) for session in (0, 1)
+]
+
+
+def test_every_rollout_has_a_seed_of_its_own_that_vllm_takes(single_turn: Any) -> None:
+    seeds = [single_turn.rollout_seed(*place) for place in PLACES]
+    assert len({*seeds}) == len(PLACES)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_the_seed_of_a_place_is_the_same_in_every_process(single_turn: Any) -> None:
+    assert single_turn.rollout_seed(42, 1, 7, 3) == 6646972979812182536

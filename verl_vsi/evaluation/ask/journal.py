@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, get_args
 
 from filelock import FileLock, Timeout
 
+from verl_vsi.data_adapters.files import full_disk_named
 from verl_vsi.evaluation.items import Reply, Status
 from verl_vsi.evaluation.labels import current_keys
 
@@ -81,9 +82,10 @@ class Journal:
 
     def _write(self, record: Mapping[str, Any]) -> None:
         assert self._file is not None, "the journal is written inside `with`"
-        self._file.write(_line(record) + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with full_disk_named(self.path):
+            self._file.write(_line(record) + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def _read(self) -> int:
         """Fill `replies`; returns the bytes of whole lines."""

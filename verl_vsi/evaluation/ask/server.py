@@ -1,7 +1,7 @@
 """A vLLM OpenAI server for one evaluation: started on a model folder or hub name, and surely stopped.
 
-The server's parent is `process_guard`, which ends the whole process group when its standard input closes: on a normal
-end, an exception, Ctrl-C, and also when this process is killed outright.
+The server's parent is a `process_guard`, which ends all of its processes and removes what they leave: on a normal end,
+an exception, Ctrl-C, and also when this process is killed outright.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from verl_vsi.lifetime import process_guard
+
 NAME = "vsi"
 """The model's name on the server; adapters get names of their own."""
-STOP_SECONDS = 30.0
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Of vLLM's ``--max-lora-rank``."""
 
 
+_SHOWN_ERRORS = 3
+
+
 class ServerError(RuntimeError):
-    """The server did not start, or died; the message holds the end of its log."""
+    """The server did not start, or died; the message holds the first errors of its log."""
 
 
 @dataclass(frozen=True)
@@ -122,32 +126,13 @@ def serve(spec: ServerSpec, log: Path) -> Iterator[str]:
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    command = [sys.executable, str(Path(__file__).with_name("process_guard.py")), *spec.command(port)]
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=_environment(),
-        )
+        process = process_guard.guarded(spec.command(port), out, _environment())
     try:
         _wait(process, port, spec, log)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
-        _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Close the guard's input; it ends the group."""
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        process_guard.release(process)
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, spec: ServerSpec, log: Path) -> None:
@@ -170,10 +155,10 @@ def _healthy(port: int) -> bool:
 
 
 def _cause(log: Path) -> str:
-    """The log's last error lines and where to read the rest."""
+    """The log's first error lines, whose consequences the later ones are, and where to read the rest."""
     lines = log.read_text(errors="replace").splitlines()
-    errors = [line for line in lines if re.search(r"\b\w*(Error|Exception)\b: ", line)]
-    return "\n".join([*(errors[-3:] or lines[-10:]), f"The whole log: {log}"])
+    errors = [line for line in lines if re.search(r"\b\w*(Error|Exception)\b: ", line) and " WARNING " not in line]
+    return "\n".join([*(errors[:_SHOWN_ERRORS] or lines[-10:]), f"The whole log: {log}"])
 
 
 def _free_port() -> int:

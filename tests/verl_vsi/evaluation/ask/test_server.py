@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from verl_vsi.evaluation.ask import process_guard
 from verl_vsi.evaluation.ask.server import ServerError, ServerSpec, serve
+
+GUARD = "verl_vsi.lifetime.process_guard"
 
 FAMILY = """
 import subprocess, sys, time
@@ -42,13 +43,13 @@ def test_a_server_and_its_children_end_with_whoever_started_it(tmp_path: Path, h
     log = tmp_path / "log"
     starter = (
         "import subprocess, sys, time; out = open(sys.argv[1], 'wb');"
-        f"subprocess.Popen([sys.executable, {process_guard.__file__!r}, sys.executable, '-c', {FAMILY!r}],"
+        f"subprocess.Popen([sys.executable, '-m', {GUARD!r}, sys.executable, '-c', {FAMILY!r}],"
         "stdin=subprocess.PIPE, stdout=out, start_new_session=True); time.sleep(600)"
     )
     if how == "killed":
         process = subprocess.Popen([sys.executable, "-c", starter, str(log)])
     else:
-        command = [sys.executable, process_guard.__file__, sys.executable, "-c", FAMILY]
+        command = [sys.executable, "-m", GUARD, sys.executable, "-c", FAMILY]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log.open("wb"), start_new_session=True)
     end = time.monotonic() + 20
     while not (log.exists() and log.read_text().endswith("\n")) and time.monotonic() < end:
