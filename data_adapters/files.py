@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -19,15 +19,18 @@ def atomic_path(target: Path) -> Iterator[Path]:
         target: the file to write; its folder is made where missing.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = hidden_beside(target)
+    temporary.touch(exist_ok=False)  # as the user's umask says: mkstemp's 0600 would keep a cluster's other users out
     try:
         yield temporary
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a cluster's other users out
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def hidden_beside(target: Path) -> Path:
+    """A new hidden name beside `target`, with its suffix."""
+    return target.parent / f".{target.name}.{secrets.token_hex(4)}{target.suffix}"
 
 
 def write_text(target: Path, text: str) -> None:

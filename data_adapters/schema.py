@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -124,7 +123,7 @@ class Scene:
     room_size: float | None
     boxes: tuple[Box, ...]
     counts: Mapping[str, int]
-    first_seen: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    first_seen: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, category: str) -> tuple[Box, ...]:
         """All boxes of one category."""

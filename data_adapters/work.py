@@ -1,53 +1,14 @@
-"""Long work: shared out to processes, and a log of what is done, so that an interrupted call goes on where it was."""
+"""A log of what is done in long work, so that an interrupted call goes on where it was."""
 
 from __future__ import annotations
 
 import json
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 from verl_vsi.data_adapters.files import write_text
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def in_processes(function: Callable[[T], R], items: Sequence[T], workers: int, chunk: int = 1) -> Iterator[R]:
-    """``map(function, items)`` in `workers` fresh processes; here where there is too little to share.
-
-    Args:
-        function: one that pickles.
-        items: what to call it with; results come in this order.
-        workers: processes; 1 works in this one.
-        chunk: items that a process takes at a time.
-    """
-    if workers <= 1 or len(items) <= chunk:
-        yield from map(function, items)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        try:
-            yield from pool.map(function, items, chunksize=chunk)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever: end it."""
-    parent = parent_process()
-    assert parent is not None, "only workers end with their parent"
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
 
 Line = dict[str, Any]
 """What a log says of one finished item: a JSON object with an ``id``."""

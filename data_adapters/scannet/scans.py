@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
+from verl_vsi.data_adapters.processes import in_processes
 from verl_vsi.data_adapters.scannet.shapes import floor_area, library, minimal_box
 from verl_vsi.data_adapters.scene_files import from_record, to_record
 from verl_vsi.data_adapters.schema import Array, Box, Rejected, Scene
-from verl_vsi.data_adapters.work import Line, Worklog, in_processes
+from verl_vsi.data_adapters.work import Line, Worklog
 
 MESH, SEGMENTS, INSTANCES, ALIGNMENT = (
     "_vh_clean_2.ply",
@@ -105,7 +106,7 @@ def read_scans(
     by_name = {folder.name: folder for folder in folders}
     with Worklog(scenes_file, partial(_still_good, by_name)) as log:
         todo = [folder for folder in folders if folder.name not in log.lines]
-        scenes = in_processes(partial(read_scan, labels=names), todo, workers, chunk=4)
+        scenes = in_processes(partial(read_scan, labels=names), todo, workers)
         for folder, scene in zip(todo, track(scenes, "scans", len(todo), disable=quiet or not todo), strict=True):
             if isinstance(scene, Rejected):
                 rejected[folder.name] = scene

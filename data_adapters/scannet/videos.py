@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +16,12 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from verl_vsi.data_adapters.files import atomic_path
+from verl_vsi.data_adapters.files import atomic_path, hidden_beside
 from verl_vsi.data_adapters.frames.decoders.image_folder import RATE_FILE
 from verl_vsi.data_adapters.mp4 import write_mp4
+from verl_vsi.data_adapters.processes import in_processes
 from verl_vsi.data_adapters.scannet.scans import scan_folders
 from verl_vsi.data_adapters.scannet.sens import RATE, color_frames, keep
-from verl_vsi.data_adapters.work import in_processes
 
 BENCHMARK_RATE, BENCHMARK_SIZE = 24.0, (640, 480)
 """Frames a second and (width, height) of VSI-Bench's ScanNet videos."""
@@ -86,7 +85,8 @@ def to_folder(source: str | Path, target: str | Path, rate: float | None = None)
     if target.exists():
         raise FileExistsError(f"{target} is there already; remove it, or choose another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    temporary = hidden_beside(target)
+    temporary.mkdir()
     try:
         count = 0
         for picture in pictures(source, rate):
@@ -95,7 +95,6 @@ def to_folder(source: str | Path, target: str | Path, rate: float | None = None)
         if not count:
             raise ValueError(f"{source}: no frame in it")
         (temporary / RATE_FILE).write_text(json.dumps({"fps": min(rate or RATE, RATE)}), encoding="utf-8")
-        temporary.chmod(0o755)
         os.replace(temporary, target)
         return count
     finally:

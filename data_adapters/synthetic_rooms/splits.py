@@ -18,11 +18,12 @@ from rich.progress import track
 
 from verl_vsi.data_adapters.files import write_bytes
 from verl_vsi.data_adapters.mp4 import encode_mp4
+from verl_vsi.data_adapters.processes import in_processes
 from verl_vsi.data_adapters.scene_files import read_scenes, to_record
 from verl_vsi.data_adapters.schema import Scene
 from verl_vsi.data_adapters.synthetic_rooms.layout import NAMES, Room, layout
 from verl_vsi.data_adapters.synthetic_rooms.render import FRAMES, RATE, render
-from verl_vsi.data_adapters.work import Line, Worklog, in_processes
+from verl_vsi.data_adapters.work import Line, Worklog
 
 LEAST_PIXELS = 12
 """An object counts as seen in a frame that shows this many pixels of it."""
@@ -105,7 +106,7 @@ def _first_seen(room: Room, pixels: NDArray[np.int64]) -> dict[str, float]:
 RENDERER = "rooms-1"
 """Raise this when rooms change: files of another renderer are made again."""
 
-CHUNK = 16  # rooms that one process takes at a time
+FEW = 16  # rooms that are drawn here, because processes take as long to start
 
 
 def scenes_file(root: str | Path, split: str) -> Path:
@@ -140,7 +141,7 @@ def render_split(
     names = [room_name(seed, index) for index in range(count)]
     with Worklog(scenes_file(root, split), partial(_still_good, Path(root))) as log:
         todo = [index for index, name in enumerate(names) if name not in log.lines]
-        lines = in_processes(partial(_render_one, Path(root), seed), todo, workers, CHUNK)
+        lines = in_processes(partial(_render_one, Path(root), seed), todo, workers, least=FEW)
         for line in track(lines, f"rooms, {split}", len(todo), disable=quiet or not todo):
             log.add(line)
         log.finish(names)

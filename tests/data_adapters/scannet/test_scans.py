@@ -155,6 +155,19 @@ def test_a_second_reading_takes_kept_scans_and_rereads_changed_ones(scannet: Pat
     assert read[2:] == ["scene0001_00"]
 
 
+def test_more_scans_than_workers_give_one_worker_s_very_scenes(scannet: Path, tmp_path: Path):
+    for i in range(1, 6):
+        _write_scan(scannet / "scans" / f"scene000{i}_00")
+    (scannet / "scans" / "scene0003_00" / "scene0003_00.txt").write_text("axisAlignment = nonsense")
+    kept = {}
+    for workers in (1, 3):
+        file = tmp_path / f"{workers}.scenes.jsonl"
+        items = list(read_scans(scan_folders(scannet), label_map(scannet), file, workers=workers, quiet=True))
+        kept[workers] = (file.read_bytes(), [i for i in items if isinstance(i, Rejected)])
+    assert kept[1] == kept[3]
+    assert len(kept[3][0].splitlines()) == 5
+
+
 @pytest.mark.parametrize("angle", [0.0, 0.3, 1.2])
 def test_the_minimal_box_finds_a_turned_box(angle: float):
     centroid, extents, axes = minimal_box(_solid((2.0, 1.0, 0.5), (3.0, -1.0, 2.0), angle))

@@ -142,7 +142,7 @@ def test_a_wrong_call_says_what_to_do_and_writes_nothing(tmp_path: Path, monkeyp
 
 
 def _children(pid: int) -> list[int]:
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(p) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for p in tasks.read_text().split()]
 
 
 def _alive(pid: int) -> bool:

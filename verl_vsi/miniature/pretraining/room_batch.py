@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 
 import av
 import numpy as np
@@ -14,9 +12,10 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from verl_vsi.data_adapters.mp4 import encode_mp4
+from verl_vsi.data_adapters.processes import in_processes
 from verl_vsi.data_adapters.synthetic_rooms import RATE, Room, draw, labels
 
-CHUNK = 32  # rooms that one process draws at a time
+FEW = 32  # rooms that are drawn here, because processes take as long to start
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +36,11 @@ class RoomBatch:
 def draw_room_batch(seed: int, count: int, progress: Progress, workers: int = 2) -> RoomBatch:
     """Draw rooms 0 to `count` of the family `seed`, `workers` at a time; families never share a room."""
     page = partial(_page, seed)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        task = progress.add_task("draw rooms", total=count)
-        pages = []
-        for drawn in pool.map(page, range(count), chunksize=CHUNK):
-            pages.append(drawn)
-            progress.advance(task)
+    task = progress.add_task("draw rooms", total=count)
+    pages = []
+    for drawn in in_processes(page, range(count), workers, least=FEW):
+        pages.append(drawn)
+        progress.advance(task)
     rooms, frames, shows = zip(*pages, strict=True)
     return RoomBatch(rooms, np.stack(frames), np.stack(shows))
 
