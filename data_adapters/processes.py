@@ -16,8 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,7 +25,6 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import Any, TypeVar
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 IDLE = 60.0
@@ -185,30 +183,6 @@ class WorkerPool:
             for worker in [*self._busy, *self._free.queue]:
                 if worker is not None:
                     worker.stop()
-
-
-def in_processes(function: Callable[[T], R], items: Sequence[T], workers: int, least: int = 2) -> Iterator[R]:
-    """``map(function, items)`` in `workers` fresh processes; here where there is too little to share.
-
-    Args:
-        function: one that pickles.
-        items: what to call it with; results come in this order.
-        workers: processes; 1 works in this one.
-        least: fewer items than this are worked on here.
-
-    Raises:
-        ChildProcessError: a worker was killed; says the likely cause.
-    """
-    if workers <= 1 or len(items) < least:
-        yield from map(function, items)
-        return
-    pool = WorkerPool(workers)
-    with ThreadPoolExecutor(workers) as threads:
-        try:
-            yield from threads.map(lambda item: pool.call(function, item), items)
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
-            pool.end()
 
 
 def _serve(handle: int, parent: int) -> None:

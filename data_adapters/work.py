@@ -1,14 +1,44 @@
-"""A log of what is done in long work, so that an interrupted call goes on where it was."""
+"""Long work: shared out to processes, and a log of what is done, so that an interrupted call goes on where it was."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from verl_vsi.data_adapters.files import write_text
+from verl_vsi.data_adapters.processes import WorkerPool
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_processes(function: Callable[[T], R], items: Sequence[T], workers: int, least: int = 2) -> Iterator[R]:
+    """``map(function, items)`` in `workers` fresh processes; here where there is too little to share.
+
+    Args:
+        function: one that pickles.
+        items: what to call it with; results come in this order.
+        workers: processes; 1 works in this one.
+        least: fewer items than this are worked on here.
+
+    Raises:
+        ChildProcessError: a worker was killed; says the likely cause.
+    """
+    if workers <= 1 or len(items) < least:
+        yield from map(function, items)
+        return
+    pool = WorkerPool(workers)
+    with ThreadPoolExecutor(workers) as threads:
+        try:
+            yield from threads.map(lambda item: pool.call(function, item), items)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            pool.end()
+
 
 Line = dict[str, Any]
 """What a log says of one finished item: a JSON object with an ``id``."""

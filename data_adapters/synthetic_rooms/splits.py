@@ -18,12 +18,11 @@ from rich.progress import track
 
 from verl_vsi.data_adapters.files import write_bytes
 from verl_vsi.data_adapters.mp4 import encode_mp4
-from verl_vsi.data_adapters.processes import in_processes
 from verl_vsi.data_adapters.scene_files import read_scenes, to_record
 from verl_vsi.data_adapters.schema import Scene
 from verl_vsi.data_adapters.synthetic_rooms.layout import NAMES, Room, layout
 from verl_vsi.data_adapters.synthetic_rooms.render import FRAMES, RATE, render
-from verl_vsi.data_adapters.work import Line, Worklog
+from verl_vsi.data_adapters.work import Line, Worklog, in_processes
 
 LEAST_PIXELS = 12
 """An object counts as seen in a frame that shows this many pixels of it."""

@@ -17,7 +17,8 @@ import av
 import pytest
 
 from verl_vsi.data_adapters import processes
-from verl_vsi.data_adapters.processes import CrashError, Limits, OutOfTimeError, WorkerPool, in_processes
+from verl_vsi.data_adapters.processes import CrashError, Limits, OutOfTimeError, WorkerPool
+from verl_vsi.data_adapters.work import in_processes
 
 
 @pytest.fixture(scope="module")

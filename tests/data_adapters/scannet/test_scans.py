@@ -10,7 +10,8 @@ import pytest
 import trimesh
 
 from verl_vsi.data_adapters.rows import read_rows
-from verl_vsi.data_adapters.scannet.scans import label_map, read_labels, read_scan, read_scans, scan_folders
+from verl_vsi.data_adapters.scannet.scan_files import label_map, read_labels
+from verl_vsi.data_adapters.scannet.scans import read_scan, read_scans, scan_folders
 from verl_vsi.data_adapters.scannet.shapes import floor_area, minimal_box
 from verl_vsi.data_adapters.schema import Rejected, Scene, sort_out
 from verl_vsi.data_adapters.vsi100k import BuildPlan, build_rows
@@ -150,7 +151,7 @@ def test_a_second_reading_takes_kept_scans_and_rereads_changed_ones(scannet: Pat
 
     assert scenes() == scenes() == ["scene0000_00", "scene0001_00"]
     assert read == ["scene0000_00", "scene0001_00"]
-    (scannet / "scans" / "scene0001_00" / "scene0001_00.txt").write_text("")  # no alignment line: the identity
+    (scannet / "scans" / "scene0001_00" / "scene0001_00.txt").write_text("a = 1")  # no alignment line: the identity
     assert scenes() == ["scene0000_00", "scene0001_00"]
     assert read[2:] == ["scene0001_00"]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from verl_vsi.data_adapters.mp4 import encode_mp4
-from verl_vsi.data_adapters.processes import in_processes
 from verl_vsi.data_adapters.synthetic_rooms import RATE, Room, draw, labels
+from verl_vsi.data_adapters.work import in_processes
 
 FEW = 32  # rooms that are drawn here, because processes take as long to start
 
