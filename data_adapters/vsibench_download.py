@@ -148,13 +148,13 @@ def _places(file: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
     for member in _members(file):
         place = _place(member, archive)
         if place in places:
-            first = places[place].filename
-            raise ValueError(
-                f"{archive}: '{first}' and '{member.filename}' are both {place}; this is not VSI-Bench's zip"
-            )
+            both = visible(f"'{places[place].filename}' and '{member.filename}' are both {place}")
+            raise ValueError(f"{archive}: {both}; this is not VSI-Bench's zip")
         if member.flag_bits & 1:
-            raise ValueError(f"{archive}: member '{member.filename}' is encrypted; download VSI-Bench's own zip")
-        _check_growth(archive, f"member '{member.filename}'", member.file_size, member.compress_size)
+            raise ValueError(
+                f"{archive}: member '{visible(member.filename)}' is encrypted; download VSI-Bench's own zip"
+            )
+        _check_growth(archive, f"member '{visible(member.filename)}'", member.file_size, member.compress_size)
         places[place] = member
     if not places:
         raise ValueError(f"{archive}: holds no .mp4; give VSI-Bench's zip of videos")
@@ -207,7 +207,7 @@ def _place(member: zipfile.ZipInfo, archive: Path) -> str:
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
         raise ValueError(
-            f"{archive}: member '{member.filename}' would leave the data root; this is not VSI-Bench's zip"
+            f"{archive}: member '{visible(member.filename)}' would leave the data root; this is not VSI-Bench's zip"
         )
     return f"{path.parent.name or archive.stem}/{path.name}"
 

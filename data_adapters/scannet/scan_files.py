@@ -6,6 +6,7 @@ Format: github.com/ScanNet/ScanNet, "Data Organization" and "Data Formats".
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -93,8 +94,8 @@ def read_points(path: Path, alignment: Array) -> Array:
     Raises:
         ValueError: there are no vertices, or some are not finite.
     """
-    with _opened(path) as file:  # a handle, not a path: the library would open textures that a mesh names
-        mesh = library("trimesh").load(file, file_type="ply", process=False)
+    with _opened(path) as file:  # bytes, not a path: the library would open textures that a mesh names
+        mesh = library("trimesh").load(io.BytesIO(file.read()), file_type="ply", process=False)
     points = np.asarray(mesh.vertices, dtype=np.float64)
     if not len(points) or not np.isfinite(points).all():
         raise ValueError(f"{path.name}: {len(points)} vertices, not all of them finite; download the file again")

@@ -126,6 +126,8 @@ def open_stream(video: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _best(video: Path, container: InputContainer) -> VideoStream:
+    if not len(container.streams):
+        raise FrameError(video, "it is cut short or damaged: its container lists no stream")
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
         raise FrameError(video, f"it has no video stream, only {_kinds(container)}")
@@ -165,4 +167,4 @@ def _counted_frames(video: Path, container: InputContainer, stream: VideoStream,
 
 def _kinds(container: InputContainer) -> str:
     kinds = {"a still picture" if s.type == "video" else s.type for s in container.streams}
-    return ", ".join(sorted(kinds)) or "nothing"
+    return ", ".join(sorted(kinds))
