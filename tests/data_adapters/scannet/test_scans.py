@@ -156,6 +156,25 @@ def test_a_second_reading_takes_kept_scans_and_rereads_changed_ones(scannet: Pat
     assert read[2:] == ["scene0001_00"]
 
 
+def test_another_label_map_reads_the_scans_again(scannet: Path, tmp_path: Path):
+    def categories():
+        scenes = read_scans(
+            scan_folders(scannet), label_map(scannet), tmp_path / "k.scenes.jsonl", workers=1, quiet=True
+        )
+        return {c for scene in scenes if isinstance(scene, Scene) for c in scene.counts}
+
+    assert categories() == {"shelf", "chair", "desk"}
+    label_map(scannet).write_text(LABELS.replace("\tshelf\t", "\tcupboard\t"))
+    assert categories() == {"cupboard", "chair", "desk"}
+
+
+def test_a_file_larger_than_any_scan_s_is_not_read(scannet: Path, monkeypatch):
+    monkeypatch.setattr("verl_vsi.data_adapters.scannet.scan_files.LARGEST_FILE", 10)
+    rejected = read_scan(scannet / "scans" / "scene0000_00", read_labels(label_map(scannet)))
+    assert isinstance(rejected, Rejected)
+    assert "bytes, more than the 10 that a scan's file has" in rejected.detail
+
+
 def test_more_scans_than_workers_give_one_worker_s_very_scenes(scannet: Path, tmp_path: Path):
     for i in range(1, 6):
         _write_scan(scannet / "scans" / f"scene000{i}_00")
