@@ -16,6 +16,7 @@ from verl_vsi.data_adapters.frames.content import Checksums, Quarantine, Signatu
 from verl_vsi.data_adapters.frames.decode import (
     DEFAULT_LIMITS,
     ArrayOrder,
+    ReadVideo,
     VideoLimits,
     VideoWorkers,
     decode,
@@ -79,6 +80,7 @@ class FrameStore:
         self._workers = VideoWorkers(workers, limits)
         self.stop = self._workers.stop
         self._mapped: LRUCache[str, Frames] = LRUCache(HANDLES)
+        self._read: dict[Path, ReadVideo] = {}  # until they are decoded
         self._turns: dict[Path, Lock] = {}
         self._lock = Lock()
 
@@ -167,6 +169,7 @@ class FrameStore:
             reader_for(video, self.spec.decoder)
             whole = self._workers.call(read_video, video, self.spec.decoder)
         self._checksums.remember(video, whole.state, whole.checksum)
+        self._read[video] = whole
         return whole.checksum
 
     def _path(self, key: str) -> Path:
@@ -205,15 +208,15 @@ class FrameStore:
     def _decode(self, video: Path, path: Path) -> None:
         with named_errors(video):
             state = self._state(video, path.name)
-        clip = self._look_into(video)
+        fresh = self._read.pop(video, None)
+        clip = fresh.clip if fresh and fresh.state == state else self._look_into(video)
+        describe(video, self.spec, clip)  # it can be sampled and resized so
         source = {"source": self._checksums.name(video), "sha256": path.name, "versions": versions(PACKAGES)}
         order = ArrayOrder(self.spec, path, clip, state, source)
         self._workers.call(decode, video, order, imports=order.imports)
 
     def _look_into(self, video: Path) -> Clip:
-        clip = self._workers.call(look_into, video, self.spec.decoder)
-        describe(video, self.spec, clip)  # it can be sampled and resized so
-        return clip
+        return self._workers.call(look_into, video, self.spec.decoder)
 
     def _state(self, video: Path, key: str) -> Signature:
         """The signature that belongs to `key`: a file that was replaced since must not take the old content's name."""

@@ -387,7 +387,7 @@ KINDS: dict[str, Kind] = {
 def outcomes(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     """One build over all of the kinds that are run, with a healthy video first, in the middle and last."""
     root = tmp_path_factory.mktemp("hostile") / "root"
-    names = {item.callspec.params["kind"] for item in request.session.items if hasattr(item, "callspec")}
+    names = {item.callspec.params.get("kind") for item in request.session.items if hasattr(item, "callspec")}
     kinds = {name: kind for name, kind in KINDS.items() if name in names}
     paths = {name: root / (kind.name or "{}.mp4").format(i) for i, (name, kind) in enumerate(kinds.items())}
     healthy = [root / f"healthy{i}.mp4" for i in range(3)]

@@ -37,15 +37,23 @@ def probe(video: Path, deadline: Deadline) -> Clip:
         video, deadline: see `base.Reader`.
     """
     with open_stream(video) as (container, stream):
-        total = _indexed_frames(video, stream) or _counted_frames(video, container, stream, deadline)
+        indexed = _indexed_frames(video, stream)
+        total = indexed or _counted_frames(video, container, stream, deadline)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         if not (total and rate):
             raise FrameError(video, f"its video stream is empty ({total} frames at {rate:g} a second)")
-    check_rate(video, rate, "its container")
-    with open_stream(video) as (container, stream):
-        for frame in _decode(video, container, stream, deadline):
-            height, width = upright(np.empty((frame.height, frame.width)), frame).shape
-            return Clip(total, rate, height, width)
+        check_rate(video, rate, "its container")
+        if indexed:
+            return Clip(total, rate, *_shown_size(video, container, stream, deadline))
+    with open_stream(video) as (container, stream):  # its packets were counted: from the start again
+        return Clip(total, rate, *_shown_size(video, container, stream, deadline))
+
+
+def _shown_size(video: Path, container: InputContainer, stream: VideoStream, deadline: Deadline) -> tuple[int, int]:
+    """(height, width) of the first frame, upright: which way that is, only a decoded frame says."""
+    for frame in _decode(video, container, stream, deadline):
+        height, width = upright(np.empty((frame.height, frame.width)), frame).shape
+        return height, width
     raise FrameError(video, "no frame of it can be decoded")
 
 
