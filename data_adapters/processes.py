@@ -6,7 +6,6 @@ can be ended in the middle of a call. Here each worker is a process of its own b
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import resource
@@ -240,4 +239,3 @@ def _memory_limit(size: int | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
-        ctypes.CDLL(None).malloc_trim(0)  # hand back what a large video took
