@@ -25,6 +25,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image, PngImagePlugin
 
 from verl_vsi.data_adapters.frames import FrameSpec, FrameStore, VideoLimits
@@ -144,7 +145,7 @@ def sound(path: Path, cover: bool = False) -> None:
         picture: Any = container.add_stream("mjpeg", rate=1) if cover else None
         if picture:
             picture.width, picture.height, picture.pix_fmt = 32, 32, "yuvj420p"
-            picture.disposition = av.stream.Disposition.attached_pic
+            picture.disposition = Disposition.attached_pic
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         frame.sample_rate = 16000
         container.mux([*stream.encode(frame), *stream.encode()])
@@ -387,7 +388,8 @@ KINDS: dict[str, Kind] = {
 def outcomes(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     """One build over all of the kinds that are run, with a healthy video first, in the middle and last."""
     root = tmp_path_factory.mktemp("hostile") / "root"
-    names = {item.callspec.params.get("kind") for item in request.session.items if hasattr(item, "callspec")}
+    items: list[Any] = request.session.items
+    names = {item.callspec.params.get("kind") for item in items if hasattr(item, "callspec")}
     kinds = {name: kind for name, kind in KINDS.items() if name in names}
     paths = {name: root / (kind.name or "{}.mp4").format(i) for i, (name, kind) in enumerate(kinds.items())}
     healthy = [root / f"healthy{i}.mp4" for i in range(3)]
