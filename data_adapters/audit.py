@@ -17,7 +17,7 @@ from verl_vsi.data_adapters.files import inside
 from verl_vsi.data_adapters.leakage import BENCHMARK_SCENE, benchmark_scenes, ids_and_paths, leaks
 from verl_vsi.data_adapters.row_checks import row_problem
 from verl_vsi.data_adapters.rows import ContentDigest
-from verl_vsi.data_adapters.scannet.scans import missing_files
+from verl_vsi.data_adapters.scannet.scan_files import label_map, missing_files, missing_pictures
 from verl_vsi.rewards.metrics import exact_match, mean_relative_accuracy
 
 WORD_CHOICES = {schema.REL_DISTANCE: 4, schema.DIRECTION_EASY: 2}
@@ -222,7 +222,7 @@ def video_source(scene: str, dataset: str) -> str:
 
 
 def missing_scans(scannet: str | Path, scenes: Iterable[str]) -> Iterator[Missing]:
-    """Files of ScanNet scans that a build needs and the download lacks.
+    """Files that README asks for and the download of ScanNet lacks: for a build, and for the videos.
 
     Args:
         scannet: the folder that download-scannet.py wrote to.
@@ -230,7 +230,10 @@ def missing_scans(scannet: str | Path, scenes: Iterable[str]) -> Iterator[Missin
     """
     root = Path(scannet)
     base = root / "scans" if (root / "scans").is_dir() else root
+    if not label_map(root).is_file():
+        yield Missing("all scans", label_map(root).name, "ScanNet: download-scannet.py --label_map")
     for scene in sorted(scenes):
-        names = missing_files(base / scene)
-        if names:
-            yield Missing(scene, ", ".join(names), f"ScanNet: download-scannet.py --id {scene}")
+        names, stream = missing_files(base / scene), missing_pictures(base / scene)
+        if names or stream:
+            kind = "" if names else " --type .sens"
+            yield Missing(scene, ", ".join([*names, *stream]), f"ScanNet: download-scannet.py --id {scene}{kind}")

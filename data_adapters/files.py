@@ -6,8 +6,8 @@ import errno
 import fcntl
 import glob
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -69,7 +69,6 @@ def atomic_path(target: Path) -> Iterator[Path]:
         handle, temporary = _locked_temporary(target)
         try:
             yield temporary
-            os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a cluster's other users out
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -77,18 +76,22 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def _locked_temporary(target: Path) -> tuple[int, Path]:
-    """A new file beside `target`, and its descriptor, whose lock says that somebody still writes it."""
+    """A new file beside `target`, and its descriptor, whose lock says that somebody still writes it.
+
+    Its mode is as the user's umask says: mkstemp's 0600 would keep a cluster's other users out.
+    """
     while True:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        temporary = hidden_beside(target)
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # another process sweeps at this very moment
             os.close(handle)
             continue
         except OSError:
-            return handle, Path(name)  # no locks here: leftovers stay
+            return handle, temporary  # no locks here: leftovers stay
         if os.fstat(handle).st_nlink:
-            return handle, Path(name)
+            return handle, temporary
         os.close(handle)
 
 
@@ -98,6 +101,11 @@ def _sweep(target: Path) -> None:
         with suppress(OSError), leftover.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
+
+
+def hidden_beside(target: Path) -> Path:
+    """A new hidden name beside `target`, with its suffix."""
+    return target.parent / f".{target.name}.{secrets.token_hex(4)}{target.suffix}"
 
 
 def write_text(target: Path, text: str) -> None:

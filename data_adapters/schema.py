@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -125,7 +124,7 @@ class Scene:
     room_size: float | None
     boxes: tuple[Box, ...]
     counts: Mapping[str, int]
-    first_seen: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    first_seen: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what no file of scenes should hold: names that do not print, counts and sizes that cannot be."""

@@ -5,9 +5,12 @@ Rows hold the bare question and the options; evaluation adds the official prompt
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -18,8 +21,12 @@ from verl_vsi.data_adapters.files import atomic_path, inside
 from verl_vsi.data_adapters.importers.records import load_records
 from verl_vsi.data_adapters.rows import make_row
 from verl_vsi.data_adapters.schema import Question, Rejected
+from verl_vsi.data_adapters.untrusted_text import visible
 
 Subset = Literal["full", "debiased", "pruned"]
+
+MOST_EXPANSION = 20
+"""Times a member, or all of them, may grow when unpacked: videos hardly do, bombs do by a thousand."""
 
 COLUMNS = ("id", "dataset", "scene_name", "question_type", "question", "ground_truth", "options")
 
@@ -134,26 +141,78 @@ def extract_videos(archive: str | Path, root: str | Path) -> Iterator[tuple[str,
         path relative to the root, and whether it was written now.
 
     Raises:
-        ValueError: the zip is damaged, or a member would leave the root.
+        ValueError: the zip is damaged, encrypted, unpacks to far more than it is, or a member would leave the root.
+        OSError: the disk has no room for what it unpacks to.
     """
     archive, root = Path(archive), Path(root)
-    with _open_zip(archive) as file:
-        places = [(member, _place(member, archive)) for member in _members(file)]  # all looked at before one is written
-        for member, relative in places:
-            yield relative, _extract(file, member, inside(root, relative))
+    with _open_zip(archive) as file:  # all members are looked at before one is written
+        places = _places(file, archive)
+        missing = {place: m for place, m in places.items() if not _is_there(inside(root, place), m)}
+        _check_room(root, sum(member.file_size for member in missing.values()))
+        for place, member in places.items():
+            if place in missing:
+                _extract(file, member, inside(root, place), archive)
+            yield place, place in missing
+
+
+def _places(file: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
+    """Where each video goes, relative to the root."""
+    places: dict[str, zipfile.ZipInfo] = {}
+    for member in _members(file):
+        place = _place(member, archive)
+        if place in places:
+            both = visible(f"'{places[place].filename}' and '{member.filename}' are both {place}")
+            raise ValueError(f"{archive}: {both}; this is not VSI-Bench's zip")
+        if member.flag_bits & 1:
+            raise ValueError(
+                f"{archive}: member '{visible(member.filename)}' is encrypted; download VSI-Bench's own zip"
+            )
+        _check_growth(archive, f"member '{visible(member.filename)}'", member.file_size, member.compress_size)
+        places[place] = member
+    if not places:
+        raise ValueError(f"{archive}: holds no .mp4; give VSI-Bench's zip of videos")
+    _check_growth(archive, "it", sum(m.file_size for m in places.values()), archive.stat().st_size)
+    return places
+
+
+def _check_growth(archive: Path, what: str, size: int, packed: int) -> None:
+    if size > MOST_EXPANSION * packed + 2**20:
+        limit = f"more than {MOST_EXPANSION} times what is packed"
+        raise ValueError(f"{archive}: {what} would unpack from {packed} to {size} bytes, {limit}; that is no video")
+
+
+def _check_room(root: Path, size: int) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    if size > (free := shutil.disk_usage(root).free):
+        raise OSError(errno.ENOSPC, f"{size} bytes of videos are to be unpacked, {free} are free; make room", str(root))
+
+
+def _is_there(target: Path, member: zipfile.ZipInfo) -> bool:
+    """Whether the video was unpacked before, by its checksum."""
+    if not target.is_file() or target.stat().st_size != member.file_size:
+        return False
+    checksum = 0
+    with target.open("rb") as file:
+        while chunk := file.read(2**20):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum == member.CRC
 
 
 @contextmanager
 def _open_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
+    if not archive.is_file():
+        raise FileNotFoundError(f"{archive}: no such file; download VSI-Bench's zips of videos")
     try:
         with zipfile.ZipFile(archive) as file:
             yield file
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, UnicodeDecodeError, struct.error) as error:
         raise ValueError(f"{archive}: not a whole zip file ({error}); download it again") from error
 
 
 def _members(file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    return [m for m in file.infolist() if not m.is_dir() and m.filename.endswith(".mp4")]
+    """Its videos; what a Mac adds beside each file is none."""
+    videos = (m for m in file.infolist() if not m.is_dir() and m.filename.endswith(".mp4"))
+    return [m for m in videos if not m.filename.rpartition("/")[2].startswith("._")]
 
 
 def _place(member: zipfile.ZipInfo, archive: Path) -> str:
@@ -161,14 +220,24 @@ def _place(member: zipfile.ZipInfo, archive: Path) -> str:
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
         raise ValueError(
-            f"{archive}: member '{member.filename}' would leave the data root; this is not VSI-Bench's zip"
+            f"{archive}: member '{visible(member.filename)}' would leave the data root; this is not VSI-Bench's zip"
         )
     return f"{path.parent.name or archive.stem}/{path.name}"
 
 
-def _extract(file: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> bool:
-    if target.is_file() and target.stat().st_size == member.file_size:
-        return False
-    with atomic_path(target) as temporary, file.open(member) as source, temporary.open("wb") as sink:
-        shutil.copyfileobj(source, sink, 2**20)
-    return True
+def _extract(file: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, archive: Path) -> None:
+    with atomic_path(target) as temporary, temporary.open("wb") as sink:
+        for chunk in _chunks(file, member, archive):
+            sink.write(chunk)
+
+
+def _chunks(file: zipfile.ZipFile, member: zipfile.ZipInfo, archive: Path) -> Iterator[bytes]:
+    """A member's content, checked by its checksum; whatever its decompressor raises names the zip."""
+    try:
+        with file.open(member) as source:
+            while chunk := source.read(2**20):
+                yield chunk
+    except Exception as error:
+        raise ValueError(
+            f"{archive}: not a whole zip file (member '{visible(member.filename)}': {error}); download it again"
+        ) from error

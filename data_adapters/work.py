@@ -3,50 +3,41 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
 from verl_vsi.data_adapters.files import full_disk_named, write_text
+from verl_vsi.data_adapters.processes import WorkerPool
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_processes(function: Callable[[T], R], items: Sequence[T], workers: int, chunk: int = 1) -> Iterator[R]:
+def in_processes(function: Callable[[T], R], items: Sequence[T], workers: int, least: int = 2) -> Iterator[R]:
     """``map(function, items)`` in `workers` fresh processes; here where there is too little to share.
 
     Args:
         function: one that pickles.
         items: what to call it with; results come in this order.
         workers: processes; 1 works in this one.
-        chunk: items that a process takes at a time.
+        least: fewer items than this are worked on here.
+
+    Raises:
+        ChildProcessError: a worker was killed; says the likely cause.
     """
-    if workers <= 1 or len(items) <= chunk:
+    if workers <= 1 or len(items) < least:
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+    pool = WorkerPool(workers)
+    with ThreadPoolExecutor(workers) as threads:
         try:
-            yield from pool.map(function, items, chunksize=chunk)
+            yield from threads.map(lambda item: pool.call(function, item), items)
         finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever: end it."""
-    parent = parent_process()
-    assert parent is not None, "only workers end with their parent"
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+            threads.shutdown(wait=False, cancel_futures=True)
+            pool.end()
 
 
 Line = dict[str, Any]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from multiprocessing import parent_process
 
 from verl_vsi import cpu, patches, run_mark
-from verl_vsi.data_adapters.work import end_with_parent
+from verl_vsi.data_adapters.processes import end_with
 
 
 def platform() -> None:
@@ -22,6 +23,6 @@ def general() -> None:
     if run_mark.is_ours():
         patches.install(patches.VLLM)
         if parent_process() is not None:
-            end_with_parent()
+            end_with(os.getppid())
     if cpu.prepare().cpu:
         patches.install(patches.CPU_VLLM)

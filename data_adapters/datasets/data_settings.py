@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any
 
 from verl_vsi.data_adapters.files import inside
-from verl_vsi.data_adapters.frames import FrameError, FrameInfo, FrameSpec, FrameStore, OnError
+from verl_vsi.data_adapters.frames import FrameError, FrameInfo, FrameSpec, FrameStore, OnError, VideoLimits
 from verl_vsi.data_adapters.prompts import check_mode
 
 HAND_ON = "verl hands its dataset only the data node: a recipe sets data.vsi: ${vsi}"
@@ -25,7 +25,7 @@ class DataSettings:
         store: the frame store's folder.
         frames: which frames, how large.
         on_error: what to do about a video that can't be decoded.
-        timeout: seconds for decoding one video.
+        limits: seconds and memory for decoding one video.
         mode: vanilla, think or observe.
         train_prompt: the mode's prompt in training.
     """
@@ -34,7 +34,7 @@ class DataSettings:
     store: Path
     frames: FrameSpec
     on_error: OnError
-    timeout: float
+    limits: VideoLimits
     mode: str
     train_prompt: str
 
@@ -66,7 +66,7 @@ class DataSettings:
             store=Path(frames.get("store") or root / "frames").expanduser(),
             frames=FrameSpec.from_config(frames),
             on_error=frames.get("on_error", "raise"),
-            timeout=float(frames.get("timeout", 60)),
+            limits=VideoLimits(float(frames.get("timeout", 60)), float(frames.get("memory", 4))),
             mode=name,
             train_prompt=mode["train_prompt"],
         )
@@ -91,7 +91,7 @@ _lock = Lock()
 
 @lru_cache(maxsize=8)
 def _store(settings: DataSettings) -> FrameStore:
-    return FrameStore(settings.store, settings.frames, settings.on_error, settings.timeout, settings.root)
+    return FrameStore(settings.store, settings.frames, settings.on_error, settings.limits, settings.root)
 
 
 def _plain(node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from verl_vsi.data_adapters.files import atomic_path, write_text
 from verl_vsi.data_adapters.frames.info import FrameInfo, Frames
 from verl_vsi.data_adapters.frames.spec import Image
 
-VERSION = 1
+VERSION = 2
 """Of the layout of array and index entry; another version is built anew."""
 
 
-def write(path: Path, meta: FrameInfo, images: Iterable[Image], source: dict[str, Any]) -> None:
+def write(
+    path: Path, meta: FrameInfo, images: Iterable[Image], source: dict[str, Any], check: Callable[[], None]
+) -> None:
     """Write ``path.npy`` (T, H, W, 3) uint8, then its index entry ``path.json``, which makes it count.
 
     Args:
@@ -27,6 +29,7 @@ def write(path: Path, meta: FrameInfo, images: Iterable[Image], source: dict[str
         meta: its shape and what else the entry says.
         images: (h, w, 3) RGB, as many as `meta.shape` says, of any size; resized and written one at a time.
         source: where the frames come from, kept in the entry.
+        check: called when all frames are written, before they count; what it raises leaves nothing.
     """
     _, height, width = meta.shape
     crc = 0
@@ -38,8 +41,14 @@ def write(path: Path, meta: FrameInfo, images: Iterable[Image], source: dict[str
             data = resize(image, height, width).tobytes()
             crc = zlib.crc32(data, crc)
             stream.write(data)
+        check()
     entry = {"version": VERSION, "crc32": crc, **asdict(meta), "seconds": meta.seconds, **source}
-    write_text(path.with_suffix(".json"), json.dumps(entry, indent=1))
+    write_text(path.with_suffix(".json"), json.dumps(entry | {"entry_crc32": _seal(entry)}, indent=1))
+
+
+def _seal(entry: dict[str, Any]) -> int:
+    """Checksum of an entry, so that an edited one (other indices, another rate) does not pass for what was written."""
+    return zlib.crc32(json.dumps(entry, sort_keys=True).encode())
 
 
 def resize(image: Image, height: int, width: int) -> Image:
@@ -71,14 +80,15 @@ def read_info(path: Path) -> tuple[FrameInfo, int] | None:
     """The index entry and the array's checksum; None where there is none that can be used."""
     try:
         entry = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if entry["version"] != VERSION:
+        seal = entry.pop("entry_crc32")
+        if entry["version"] != VERSION or seal != _seal(entry):
             return None
         t, h, w = entry["shape"]
         gt, gh, gw = entry["grid_thw"]
         plain = {k: entry[k] for k in ("tokens", "fps", "total", "decoder")}
         info = FrameInfo(shape=(t, h, w), grid_thw=(gt, gh, gw), indices=tuple(entry["indices"]), **plain)
         return info, entry["crc32"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

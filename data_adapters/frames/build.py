@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 from verl_vsi.data_adapters.frames.decoders.base import FrameError
 from verl_vsi.data_adapters.frames.store import FrameStore
-from verl_vsi.data_adapters.work import end_with_parent
+from verl_vsi.data_adapters.untrusted_text import visible
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 Status = Literal["built", "found", "missing", "failed"]
@@ -46,24 +43,25 @@ class BuildReport:
 
 
 def build(
-    open_store: Callable[[], FrameStore],
+    store: FrameStore,
     videos: Iterable[Path],
-    workers: int | None = None,
+    workers: int = 1,
     progress: Callable[[VideoOutcome], None] = lambda _: None,
 ) -> BuildReport:
     """Make sure of every video's array; what is there and whole is left alone, so an interrupted build goes on.
 
     Args:
-        open_store: makes the store in each process; picklable.
+        store: where they go.
         videos: files or folders of images.
-        workers: processes; None: one a core.
+        workers: videos at once; as many as the store was opened for.
         progress: called with each outcome as it comes.
 
     Raises:
         OSError: the store can't be written (a full disk); what is built stays.
+        ChildProcessError: a worker was killed, most likely for memory.
     """
     report = BuildReport()
-    for outcome in _outcomes(open_store, videos, workers or os.cpu_count() or 1):
+    for outcome in _outcomes(store, videos, workers):
         report.outcomes.append(outcome)
         progress(outcome)
     return report
@@ -76,7 +74,9 @@ def find_videos(root: Path, store: Path) -> list[Path]:
         root: the data root.
         store: the frame store's folder, which is passed over.
     """
-    videos = (p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    videos = (
+        p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and not p.is_dir()
+    )
     return sorted(p for p in videos if not p.is_relative_to(store))
 
 
@@ -96,44 +96,23 @@ def outcome_of(store: FrameStore, video: Path, *, decode: bool) -> VideoOutcome:
             return VideoOutcome(video, "built")
         store.info(video)
         state = "its array is damaged, a build makes it again" if store.has(video) else "no frames yet"
-        return VideoOutcome(video, "missing", f"{video}: {state}")
+        return VideoOutcome(video, "missing", f"{visible(str(video))}: {state}")
     except FrameError as error:
         return VideoOutcome(video, "failed", str(error))
 
 
-def _outcomes(open_store: Callable[[], FrameStore], videos: Iterable[Path], workers: int) -> Iterator[VideoOutcome]:
-    if workers == 1:
-        store = open_store()
-        yield from (outcome_of(store, video, decode=True) for video in videos)
-        return
-    # spawn: a forked child would inherit torch's and FFmpeg's threads in an unknown state
-    with ProcessPoolExecutor(workers, get_context("spawn"), _enter, (open_store,)) as pool:
-        queue = iter(videos)
-        running: set[Future[VideoOutcome]] = {pool.submit(_work, v) for v in islice(queue, 2 * workers)}
+def _outcomes(store: FrameStore, videos: Iterable[Path], workers: int) -> Iterator[VideoOutcome]:
+    """In threads: each waits for a worker process of the store, where all the work is done."""
+    queue = iter(videos)
+    with ThreadPoolExecutor(workers) as threads:
         try:
+            running = {threads.submit(outcome_of, store, v, decode=True) for v in islice(queue, 2 * workers)}
             while running:
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {pool.submit(_work, v) for v in islice(queue, len(finished))}
+                more = islice(queue, len(finished))
+                running |= {threads.submit(outcome_of, store, v, decode=True) for v in more}
                 yield from (future.result() for future in finished)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-_store: FrameStore | None = None
-
-
-def _enter(open_store: Callable[[], FrameStore]) -> None:
-    """Start a worker: one thread for arithmetic, because the videos are what runs in parallel.
-
-    Ctrl-C reaches the whole group of processes; workers finish the video at hand and the builder stops them.
-    """
-    global _store
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    _store = open_store()
-
-
-def _work(video: Path) -> VideoOutcome:
-    assert _store is not None
-    return outcome_of(_store, video, decode=True)
+        except BaseException:  # an interrupt, a full disk, or nobody takes further outcomes
+            threads.shutdown(wait=False, cancel_futures=True)
+            store.stop()
+            raise

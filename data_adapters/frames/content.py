@@ -4,52 +4,76 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from verl_vsi.data_adapters.files import write_text
 from verl_vsi.data_adapters.frames.decoders import image_folder
-from verl_vsi.data_adapters.frames.decoders.base import FrameError
+from verl_vsi.data_adapters.frames.decoders.base import Deadline, FrameError, regular_file
 
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a stat says of a video: enough to notice a change, not to name content."""
+    """What a stat says of a video: enough to notice a change, not to name content.
+
+    Args:
+        size: bytes.
+        mtime_ns: of the latest change of content, by the clock that whoever wrote it chose.
+        ctime_ns: of the latest change of anything, by the system's clock: an equal size and time do not hide a change.
+    """
 
     size: int
     mtime_ns: int
+    ctime_ns: int
 
 
 def signature(video: Path) -> Signature:
-    """Size and latest change; a folder's are the sum and the latest of its files."""
-    files = image_folder.images(video) if video.is_dir() else [video]
+    """Size and latest changes; a folder's are the sum and the latest of its files.
+
+    Raises:
+        OSError: there is no such video, or it can't be looked at.
+    """
+    files = [*image_folder.images(video), *video.glob(image_folder.RATE_FILE)] if video.is_dir() else [video]
     stats = [f.stat() for f in files]
-    own = video.stat().st_mtime_ns  # a folder's changes when a file comes or goes
-    return Signature(sum(s.st_size for s in stats), max([own, *(s.st_mtime_ns for s in stats)]))
+    own = video.stat()  # a folder's times change when a file comes or goes
+    latest = [max(getattr(s, name) for s in (own, *stats)) for name in ("st_mtime_ns", "st_ctime_ns")]
+    return Signature(sum(s.st_size for s in stats), *latest)
 
 
 class _Records:
-    """A folder of small JSON files, one a video, by the name that the store gives it."""
+    """A folder of small JSON files, one a video, by the name that the store gives it.
+
+    They save work and are never needed: where they can't be written (a store of someone else's), none is.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def path(self, name: str) -> Path:
-        return self._root / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+        return self._root / f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.json"
 
     def write(self, name: str, record: dict[str, Any]) -> None:
-        write_text(self.path(name), json.dumps({"video": name, **record}, indent=1))
+        with suppress(OSError):
+            write_text(self.path(name), json.dumps({"video": name, **record}, indent=1))
 
-    def read(self, name: str) -> dict[str, Any] | None:
+    def read(self, name: str) -> dict[str, Any]:
+        """What is known; empty where nothing is, or the file is damaged."""
         try:
-            return json.loads(self.path(name).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return None
+            record = json.loads(self.path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    def forget(self, name: str) -> None:
+        with suppress(OSError):
+            self.path(name).unlink()
 
 
 class Checksums:
@@ -71,46 +95,67 @@ class Checksums:
 
     def known(self, video: Path) -> str | None:
         """The checksum, if the file has not changed since it was read; None: it was never read or has changed."""
-        name, current = self.name(video), signature(video)
+        try:
+            name, current = self.name(video), signature(video)
+        except OSError:
+            return None
         entry = self._memory.get(name) or self._load(name)
         if entry is None or entry[0] != current:
             return None
         self._memory[name] = entry
         return entry[1]
 
-    def of(self, video: Path) -> str:
-        """The checksum, reading the file when it is new or has changed."""
-        if (checksum := self.known(video)) is not None:
-            return checksum
-        name, before = self.name(video), signature(video)
-        checksum = sha256(video)
-        self._records.write(name, {**vars(before), "sha256": checksum})
-        self._memory[name] = (before, checksum)
-        return checksum
+    def touched(self, video: Path) -> bool:
+        """Whether it was read once, and is as large as then, at another time: its content may well be the same."""
+        with suppress(OSError):
+            return self._records.read(self.name(video)).get("size") == signature(video).size
+        return False
+
+    def remember(self, video: Path, state: Signature, checksum: str) -> None:
+        """Keep what was read.
+
+        Args:
+            video: the file or folder.
+            state: its signature when it was read.
+            checksum: of its content.
+        """
+        name = self.name(video)
+        self._records.write(name, {**vars(state), "sha256": checksum})
+        self._memory[name] = (state, checksum)
 
     def _load(self, name: str) -> tuple[Signature, str] | None:
+        record = self._records.read(name)
         try:
-            record = self._records.read(name) or {}
-            return Signature(record["size"], record["mtime_ns"]), record["sha256"]
+            state = Signature(record["size"], record["mtime_ns"], record["ctime_ns"])
+            return (state, record["sha256"]) if re.fullmatch("[0-9a-f]{64}", record["sha256"]) else None
         except (KeyError, TypeError):
             return None
 
 
-def sha256(video: Path) -> str:
-    """Of a file's bytes; of a folder's names and bytes in order, and its rate file."""
+def sha256(video: Path, deadline: Deadline) -> str:
+    """Of a file's bytes; of a folder's names and bytes in order, and its rate file.
+
+    Args:
+        video: the file or folder.
+        deadline: when to give up.
+
+    Raises:
+        FrameError: time is up, or a file can't be read.
+    """
     digest = hashlib.sha256()
     if not video.is_dir():
-        _feed(digest, video)
+        _feed(digest, video, "it", deadline)
         return digest.hexdigest()
     for file in [*image_folder.images(video), *video.glob(image_folder.RATE_FILE)]:
-        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
-        _feed(digest, file)
+        digest.update(os.fsencode(f"{file.name}\0{file.stat().st_size}\0"))
+        _feed(digest, video, file.name, deadline)
     return digest.hexdigest()
 
 
-def _feed(digest: hashlib._Hash, file: Path) -> None:
-    with file.open("rb") as stream:
+def _feed(digest: hashlib._Hash, video: Path, name: str, deadline: Deadline) -> None:
+    with regular_file(video, name) as stream:
         while chunk := stream.read(_CHUNK):
+            deadline.check(video)
             digest.update(chunk)
 
 
@@ -137,8 +182,9 @@ class Quarantine:
         try:
             yield
         except FrameError as error:
-            if self._active and video.exists():
-                self._records.write(name, {"cause": error.cause, **vars(signature(video))})
+            with suppress(OSError):  # it is not there
+                if self._active:
+                    self._records.write(name, {"cause": error.cause, **vars(signature(video))})
             raise
 
     def refuse(self, video: Path, name: str) -> None:
@@ -151,9 +197,11 @@ class Quarantine:
         Raises:
             FrameError: it is remembered; says why and how to retry.
         """
-        if not (self._active and video.exists()) or (record := self._records.read(name)) is None:
+        record = self._records.read(name) if self._active else {}
+        if "cause" not in record:
             return
-        file = self._records.path(name)
-        if {k: record.get(k) for k in ("size", "mtime_ns")} == vars(signature(video)):
-            raise FrameError(video, f"in quarantine: {record['cause']}", f"replace the file, or delete {file} to retry")
-        file.unlink(missing_ok=True)
+        with suppress(OSError):
+            if {k: record.get(k) for k in ("size", "mtime_ns", "ctime_ns")} == vars(signature(video)):
+                way_out = f"replace the file, or delete {self._records.path(name)} to retry"
+                raise FrameError(video, f"in quarantine: {record['cause']}", way_out)
+        self._records.forget(name)

@@ -27,7 +27,7 @@ Decoder = Literal["pyav", "torchcodec"]
 
 SAMPLERS = ("qwen", "linspace")
 DECODERS = ("pyav", "torchcodec")
-_STORE_KEYS = ("on_error", "timeout", "store")  # how to store, not what
+_STORE_KEYS = ("on_error", "timeout", "memory", "store")  # how to store, not what
 
 
 @dataclass(frozen=True)

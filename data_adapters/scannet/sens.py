@@ -5,6 +5,7 @@ Format: github.com/ScanNet/ScanNet, SensReader; version 4.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ RATE = 30.0
 
 _COMPRESSION = {1: "png", 2: "jpeg"}
 _MATRIX = 16 * 4  # a 4 x 4 matrix of float32, bytes
-_LARGEST = 64 * 2**20
-"""Bytes that no colour frame exceeds: a larger size means that the file is damaged."""
+LARGEST_PICTURE = 64 * 2**20
+"""Bytes that no picture exceeds: a larger size means that the file is damaged."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,15 @@ def color_frames(path: str | Path, rate: float | None = None) -> Iterator[bytes]
             where = f"frame {number} of {header.frames}"
             _read(file, _MATRIX, name, where)  # camera to world
             _, _, color, depth = _unpack(file, "<QQQQ", name, where)
-            if color > _LARGEST:
-                raise ValueError(f"{name}: {where} claims {color} bytes; the file is damaged, download it again")
+            if max(color, depth) > LARGEST_PICTURE:
+                size = max(color, depth)
+                raise ValueError(f"{name}: {where} claims {size} bytes; the file is damaged, download it again")
             if keep(number, rate):
                 yield _read(file, color, name, where)
                 color = 0
             file.seek(color + depth, 1)
+        if file.tell() > os.fstat(file.fileno()).st_size:
+            raise ValueError(f"{name}: cut short at its last frame; download it again")
 
 
 def keep(number: int, rate: float | None) -> bool:

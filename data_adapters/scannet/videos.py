@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +16,12 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from verl_vsi.data_adapters.files import atomic_path
+from verl_vsi.data_adapters.files import atomic_path, hidden_beside
+from verl_vsi.data_adapters.frames.decoders.base import LARGEST_FRAME
 from verl_vsi.data_adapters.frames.decoders.image_folder import RATE_FILE
 from verl_vsi.data_adapters.mp4 import write_mp4
 from verl_vsi.data_adapters.scannet.scans import scan_folders
-from verl_vsi.data_adapters.scannet.sens import RATE, color_frames, keep
+from verl_vsi.data_adapters.scannet.sens import LARGEST_PICTURE, RATE, color_frames, keep
 from verl_vsi.data_adapters.work import in_processes
 
 BENCHMARK_RATE, BENCHMARK_SIZE = 24.0, (640, 480)
@@ -44,11 +44,13 @@ def pictures(source: str | Path, rate: float | None = None) -> Iterator[bytes]:
     if not source.is_dir():
         yield from color_frames(source, rate)
         return
-    files = sorted((p for p in source.iterdir() if p.suffix.lower() in PICTURES), key=_number)
+    files = sorted((p for p in source.iterdir() if p.suffix.lower() in PICTURES and not p.is_dir()), key=_number)
     if not files:
         raise ValueError(f"{source}: no pictures ({', '.join(PICTURES)}) in this folder")
     for place, file in enumerate(files):
         if keep(place, rate):
+            if not file.is_file() or file.stat().st_size > LARGEST_PICTURE:
+                raise ValueError(f"{file}: no picture (a pipe, a broken link, or over {LARGEST_PICTURE} bytes)")
             yield file.read_bytes()
 
 
@@ -86,7 +88,8 @@ def to_folder(source: str | Path, target: str | Path, rate: float | None = None)
     if target.exists():
         raise FileExistsError(f"{target} is there already; remove it, or choose another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    temporary = hidden_beside(target)
+    temporary.mkdir()
     try:
         count = 0
         for picture in pictures(source, rate):
@@ -95,7 +98,6 @@ def to_folder(source: str | Path, target: str | Path, rate: float | None = None)
         if not count:
             raise ValueError(f"{source}: no frame in it")
         (temporary / RATE_FILE).write_text(json.dumps({"fps": min(rate or RATE, RATE)}), encoding="utf-8")
-        temporary.chmod(0o755)
         os.replace(temporary, target)
         return count
     finally:
@@ -145,8 +147,10 @@ def _scan_video(root: Path, rate: float, total: int, folder: Path) -> ScanVideo:
         return ScanVideo(folder.name, "failed", total, f"{folder}: neither {stream.name} nor color/; {hint}")
     try:
         to_mp4(stream if stream.is_file() else colors, target, rate)
-    except (OSError, ValueError) as error:
-        return ScanVideo(folder.name, "failed", total, str(error))
+    except OSError:
+        raise  # the data root can't be written
+    except Exception as error:  # FFmpeg raises what it likes over foreign bytes
+        return ScanVideo(folder.name, "failed", total, str(error) or repr(error))
     return ScanVideo(folder.name, "made", total)
 
 
@@ -163,10 +167,13 @@ def _decode(picture: bytes, size: tuple[int, int], where: str) -> NDArray[np.uin
     codec = "png" if _ending(picture) == ".png" else "mjpeg"
     try:
         decoder = av.VideoCodecContext.create(codec, "r")
+        decoder.options = {"max_pixels": str(LARGEST_FRAME)}
         frames = [*decoder.decode(av.Packet(picture)), *decoder.decode(None)]
+        if frames[0].is_corrupt:
+            raise ValueError(f"{where}: a damaged picture; download the stream again")
         return np.asarray(frames[0].reformat(*size, format="rgb24").to_ndarray(), dtype=np.uint8)
     except (FFmpegError, IndexError) as error:
-        raise ValueError(f"{where}: not a readable picture ({error})") from error
+        raise ValueError(f"{where}: not a readable picture of up to {LARGEST_FRAME} pixels ({error})") from error
 
 
 def _ending(picture: bytes) -> str:
@@ -174,5 +181,5 @@ def _ending(picture: bytes) -> str:
 
 
 def _number(path: Path) -> tuple[int, str]:
-    digits = "".join(c for c in path.stem if c.isdigit())
+    digits = "".join(c for c in path.stem if c in "0123456789")
     return int(digits or 0), path.name

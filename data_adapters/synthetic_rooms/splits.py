@@ -105,7 +105,7 @@ def _first_seen(room: Room, pixels: NDArray[np.int64]) -> dict[str, float]:
 RENDERER = "rooms-1"
 """Raise this when rooms change: files of another renderer are made again."""
 
-CHUNK = 16  # rooms that one process takes at a time
+FEW = 16  # rooms that are drawn here, because processes take as long to start
 
 
 def scenes_file(root: str | Path, split: str) -> Path:
@@ -140,7 +140,7 @@ def render_split(
     names = [room_name(seed, index) for index in range(count)]
     with Worklog(scenes_file(root, split), partial(_still_good, Path(root))) as log:
         todo = [index for index, name in enumerate(names) if name not in log.lines]
-        lines = in_processes(partial(_render_one, Path(root), seed), todo, workers, CHUNK)
+        lines = in_processes(partial(_render_one, Path(root), seed), todo, workers, least=FEW)
         for line in track(lines, f"rooms, {split}", len(todo), disable=quiet or not todo):
             log.add(line)
         log.finish(names)

@@ -1,5 +1,6 @@
 """Files are written whole or not at all, and stay under their root."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
-    write_text(tmp_path / "deep" / "a.txt", "é")
-    assert (tmp_path / "deep" / "a.txt").stat().st_mode & 0o777 == 0o644
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664), (0o077, 0o600)])
+def test_a_written_file_may_be_read_by_whom_the_umask_says(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "deep" / "a.txt", "é")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "deep" / "a.txt").stat().st_mode & 0o777 == mode
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def _scenes(
     out: Path, sources: SceneOptions, workers: int
 ) -> tuple[Iterator[Scene | Rejected] | list[Scene | Rejected], str]:
     """The one source that is named, and its name."""
-    from verl_vsi.data_adapters.scannet.scans import label_map, read_scans, scan_folders
+    from verl_vsi.data_adapters.scannet.scan_files import label_map
+    from verl_vsi.data_adapters.scannet.scans import read_scans, scan_folders
     from verl_vsi.data_adapters.scene_files import read_meta_info, read_scenes
 
     if sum(source is not None for source in (sources.scannet, sources.meta_info, sources.scenes)) != 1:

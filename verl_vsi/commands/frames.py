@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -59,18 +59,19 @@ def build(
         str, typer.Option(help="A broken video: raise (exit 1), skip, or quarantine (and remember it).")
     ] = "raise",
     timeout: Annotated[float, number(0.1, "Seconds that one video may take.")] = 60.0,
+    memory: Annotated[float, number(0.1, "GiB of memory that one video may take.")] = 4.0,
     workers: Annotated[int | None, number(1, "Processes; default: one a core.", high=1024)] = None,
 ) -> None:
     """Decode every video that has no frames yet. Interrupt it as you like: it goes on where it was."""
-    from verl_vsi.data_adapters.frames import FrameStore
+    from verl_vsi.data_adapters.frames import FrameStore, VideoLimits
     from verl_vsi.data_adapters.frames import build as frames_build
 
-    spec = _spec(frames)
-    open_store = partial(FrameStore, videos.folder, spec, cast(Any, on_error), timeout, videos.root.absolute())
-    open_store()  # wrong settings stop here, not in the workers
+    spec, workers = _spec(frames), workers or os.cpu_count() or 1
+    limits, root = VideoLimits(timeout, memory), videos.root.absolute()
+    store = FrameStore(videos.folder, spec, cast(Any, on_error), limits, root, workers)
     paths = list(_paths(videos))
     with _progress(len(paths)) as advance:
-        report = frames_build.build(open_store, paths, workers, advance)
+        report = frames_build.build(store, paths, workers, advance)
     _summary(report, videos.folder / spec.key)
     if report.failures and on_error == "raise":
         raise SystemExit(1)

@@ -61,6 +61,7 @@ class Frames(_Node):
     on_error: Literal["raise", "skip", "quarantine"]
     """What to do about a video that can't be decoded."""
     timeout: Positive
+    memory: Positive
     """Seconds that decoding one video may take."""
     store: str
     """Folder of the frame store."""

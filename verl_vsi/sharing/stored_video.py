@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verl_vsi.data_adapters.datasets.data_settings import DataSettings, open_store
-from verl_vsi.data_adapters.frames import FrameSpec
+from verl_vsi.data_adapters.frames import FrameSpec, VideoLimits
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,8 @@ class StoredVideo:
         node = json.loads(text)
         settings = node["settings"]
         paths = {name: Path(settings[name]) for name in ("root", "store")}
-        return cls(DataSettings(**{**settings, **paths, "frames": FrameSpec(**settings["frames"])}), node["video"])
+        parts = {"frames": FrameSpec(**settings["frames"]), "limits": VideoLimits(**settings["limits"])}
+        return cls(DataSettings(**{**settings, **paths, **parts}), node["video"])
 
     def frames(self) -> torch.Tensor:
         """(T, 3, H, W) uint8, mapped from the store."""

@@ -106,10 +106,10 @@ def test_frames_come_at_the_size_the_processor_keeps(make: Make, processor: Any)
 
 
 def test_fourteen_rollouts_at_once_decode_once_and_share_one_array(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from verl_vsi.data_adapters.frames.decoders import pyav_reader
+    from verl_vsi.data_adapters.frames import FrameStore
 
-    dataset, decodes, whole = make([{}]), [], pyav_reader.pick
-    monkeypatch.setattr(pyav_reader, "pick", lambda *args: decodes.append(args) or whole(*args))
+    dataset, decodes, whole = make([{}]), [], FrameStore._decode
+    monkeypatch.setattr(FrameStore, "_decode", lambda *args: decodes.append(args) or whole(*args))
     messages = dataset[0]["raw_prompt"]
 
     async def rollouts() -> list[Any]:

@@ -53,6 +53,15 @@ def test_a_build_makes_what_is_missing_and_leaves_what_is_whole(root: Path) -> N
     assert run("check", root)[0] == 0
 
 
+def test_more_videos_than_workers_give_one_worker_s_very_frames(root: Path) -> None:
+    run("build", root, "--workers", "1")
+    expected = arrays(root)
+    for path in (root / "frames" / SPEC.key).iterdir():
+        path.unlink()
+    assert "4 built" in run("build", root, "--workers", "3")[1]
+    assert arrays(root) == expected
+
+
 def test_rows_name_the_videos_to_build(root: Path, write_rows: Any) -> None:
     rows = write_rows(root / "rows.parquet", [{"video": "rooms/1.mp4"}, {"video": "rooms/1.mp4"}])
     assert "1 built" in run("build", root, str(rows), "--workers", "1")[1]

@@ -12,15 +12,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from verl_vsi.data_adapters.frames import FrameError
-from verl_vsi.data_adapters.frames.decoders import reader_for
+from verl_vsi.data_adapters.frames import FrameError, decoders
 from verl_vsi.data_adapters.frames.decoders.base import Clip, CountMismatchError, Deadline
+from verl_vsi.data_adapters.frames.spec import Decoder
 
 WriteVideo = Callable[..., Path]
 
 
 def pick(video: Path, indices: tuple[int, ...], seconds: float = 60) -> list[np.ndarray]:
-    return list(reader_for(video, "pyav").pick(video, indices, Deadline.after(seconds)))
+    return list(decoders.pick(video, "pyav", indices, Deadline.after(seconds)))
+
+
+def probe(video: Path, decoder: Decoder = "pyav") -> Clip:
+    return decoders.probe(video, decoder, Deadline.after(60))
 
 
 def every_frame(video: Path) -> list[np.ndarray]:
@@ -39,7 +43,7 @@ def test_an_index_is_that_frame_in_every_container(
     indices = (0, 3, 3, 17, 29)  # x264's B-frames are stored out of order
     for image, index in zip(pick(video, indices), indices, strict=True):
         assert np.array_equal(image, everything[index])
-    assert reader_for(video, "pyav").probe(video) == Clip(30, 8.0, 64, 96)
+    assert probe(video) == Clip(30, 8.0, 64, 96)
 
 
 def test_an_index_beyond_the_stream_tells_its_true_length(tmp_path: Path, write_video: WriteVideo) -> None:
@@ -103,12 +107,12 @@ def test_a_file_that_is_no_whole_video_is_named_with_the_cause(
 ) -> None:
     video = make(tmp_path / "scene.mp4", write_video)
     with pytest.raises(FrameError, match=rf"scene\.mp4': .*{cause}.*; \S"):
-        reader_for(video, "pyav").probe(video)
+        probe(video)
 
 
 def test_a_wrong_extension_is_no_obstacle(tmp_path: Path, write_video: WriteVideo) -> None:
     video = write_video(tmp_path / "a.jpg", format="mp4")
-    assert reader_for(video, "pyav").probe(video).total == 24
+    assert probe(video).total == 24
 
 
 def test_time_is_limited(tmp_path: Path, write_video: WriteVideo) -> None:
@@ -121,18 +125,17 @@ def test_a_folder_of_images_is_a_video_in_natural_order(tmp_path: Path) -> None:
     for i in (0, 2, 10):
         Image.new("RGB", (56, 28), (i * 10, 0, 0)).save(tmp_path / f"{i}.png")
     (tmp_path / "frames.json").write_text('{"fps": 5}')
-    read = reader_for(tmp_path, "pyav")
-    assert read.probe(tmp_path) == Clip(3, 5.0, 28, 56)
-    reds = [int(image[0, 0, 0]) for image in read.pick(tmp_path, (0, 1, 2), Deadline.after(9))]
+    assert probe(tmp_path) == Clip(3, 5.0, 28, 56)
+    reds = [int(image[0, 0, 0]) for image in pick(tmp_path, (0, 1, 2))]
     assert reds == [0, 20, 100]
 
 
 def test_an_empty_folder_and_a_broken_image_are_named(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match="holds no images"):
-        reader_for(tmp_path, "pyav").probe(tmp_path)
+        probe(tmp_path)
     (tmp_path / "0.jpg").write_bytes(b"no")
     with pytest.raises(FrameError, match=r"its image 0\.jpg can't be read"):
-        reader_for(tmp_path, "pyav").probe(tmp_path)
+        probe(tmp_path)
 
 
 def test_torchcodec_that_does_not_load_says_what_to_do(
@@ -141,16 +144,16 @@ def test_torchcodec_that_does_not_load_says_what_to_do(
     video = write_video(tmp_path / "a.mp4")
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
     with pytest.raises(ImportError, match=r"vsi\.frames\.decoder=torchcodec.*decoder=pyav"):
-        reader_for(video, "torchcodec").probe(video)
+        probe(video, "torchcodec")
 
 
 def test_torchcodec_gives_the_same_frames_where_it_loads(tmp_path: Path, write_video: WriteVideo) -> None:
     video = write_video(tmp_path / "a.mp4", codec="libx264")
     try:
-        read = reader_for(video, "torchcodec")
-        clip = read.probe(video)
+        clip = probe(video, "torchcodec")
     except ImportError as error:
         pytest.skip(str(error))
-    assert clip == reader_for(video, "pyav").probe(video)
-    for theirs, ours in zip(read.pick(video, (0, 7, 23), Deadline.after(60)), pick(video, (0, 7, 23)), strict=True):
+    assert clip == probe(video)
+    late = ((0, 7, 23), Deadline.after(60))
+    for theirs, ours in zip(decoders.pick(video, "torchcodec", *late), pick(video, late[0]), strict=True):
         assert np.abs(theirs.astype(int) - ours).max() <= 3  # two conversions from YUV

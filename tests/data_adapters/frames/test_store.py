@@ -17,8 +17,10 @@ import av
 import numpy as np
 import pytest
 
-from verl_vsi.data_adapters.frames import FrameError, FrameSpec, FrameStore
-from verl_vsi.data_adapters.frames.decoders import pyav_reader
+from verl_vsi.data_adapters.frames import FrameError, FrameSpec, FrameStore, VideoLimits, arrays
+from verl_vsi.data_adapters.frames.content import signature
+from verl_vsi.data_adapters.frames.decode import ArrayOrder, decode
+from verl_vsi.data_adapters.frames.decoders.base import Clip
 
 WriteVideo = Callable[..., Path]
 
@@ -76,7 +78,7 @@ def test_the_index_entry_can_be_read_by_people(video: Path) -> None:
 
 def test_a_second_process_only_maps(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = store_of(video).frames(video).array
-    monkeypatch.setattr(pyav_reader, "pick", None)  # decoding again would fail
+    monkeypatch.setattr(FrameStore, "_decode", None)  # decoding again would fail
     assert np.array_equal(store_of(video).frames(video).array, first)
 
 
@@ -120,7 +122,7 @@ def test_a_damaged_array_is_noticed_and_made_again(video: Path, damage: str) -> 
     elif damage == "entry":
         entry.write_text(entry.read_text()[:50])
     else:
-        entry.write_text(entry.read_text().replace('"version": 1', '"version": 0'))
+        entry.write_text(entry.read_text().replace('"version": 2', '"version": 1'))
     fresh = store_of(video)
     assert not fresh.intact(video)
     assert np.array_equal(fresh.frames(video).array, original)
@@ -137,13 +139,12 @@ def test_an_undecodable_packet_is_a_named_error(tmp_path: Path, write_video: Wri
         store_of(video).frames(video)
 
 
-def test_a_container_that_announces_too_many_frames_is_sampled_by_the_true_count(
-    video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    honest = pyav_reader.probe(video)
-    lying = honest.__class__(40, honest.fps, honest.height, honest.width)
-    monkeypatch.setattr(pyav_reader, "probe", lambda _: lying)
-    assert store_of(video).frames(video).meta.indices == (0, 7, 15, 23)
+def test_a_container_that_announces_too_many_frames_is_sampled_by_the_true_count(video: Path, tmp_path: Path) -> None:
+    order = ArrayOrder(SPEC, tmp_path / "x", Clip(40, 8.0, 64, 96), signature(video), {})  # it has 24
+    decode(video, order, 60)
+    entry = arrays.read_info(tmp_path / "x")
+    assert entry is not None
+    assert entry[0].indices == (0, 7, 15, 23)
 
 
 def test_quarantine_remembers_until_the_file_changes(video: Path, write_video: WriteVideo) -> None:
@@ -192,44 +193,50 @@ SCRIPT = """
 def start(video: Path, body: str) -> subprocess.Popen[str]:
     code = textwrap.dedent(SCRIPT) + textwrap.dedent(body)
     arguments = [sys.executable, "-c", code, str(video)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 SLOWLY = """
-    whole = pyav_reader.pick
+    whole = FrameStore._decode
     def slowly(*args):
-        for image in whole(*args):
-            print("decoding", flush=True)
-            time.sleep(0.2)
-            yield image
-    pyav_reader.pick = slowly
+        print("decoding", flush=True)
+        time.sleep(1)
+        whole(*args)
+    FrameStore._decode = slowly
+    store.frames(video)
 """
 
 
 def test_two_processes_decode_once(video: Path) -> None:
-    processes = [start(video, SLOWLY + "    store.frames(video)\n") for _ in range(2)]
+    processes = [start(video, SLOWLY) for _ in range(2)]
     outputs = [p.communicate(timeout=60) for p in processes]
     assert [p.returncode for p in processes] == [0, 0], outputs
-    assert sum(out.count("decoding") for out, _ in outputs) == 4  # frames, once
+    assert sum(out.count("decoding") for out, _ in outputs) == 1
 
 
-def test_a_kill_in_the_middle_leaves_nothing_and_the_next_run_is_identical(video: Path) -> None:
+def test_a_kill_in_the_middle_leaves_nothing_and_the_next_run_is_identical(
+    tmp_path: Path, write_video: WriteVideo
+) -> None:
+    video = write_video(tmp_path / "r" / "long.mp4", frames=400, size=(320, 240))
     undisturbed = store_of(video)
     expected = undisturbed.frames(video).array.copy()
     entry = array_of(undisturbed).with_suffix(".json").read_bytes()
-    for path in (undisturbed.root / SPEC.key).iterdir():
+    folder = undisturbed.root / SPEC.key
+    for path in folder.iterdir():
         path.unlink()
-    victim = start(video, SLOWLY + "    store.frames(video)\n")
-    assert victim.stdout is not None
-    victim.stdout.readline()
-    victim.send_signal(signal.SIGKILL)
+    victim = start(video, "    store.frames(video)\n")
+    while victim.poll() is None and not list(folder.glob(".*")):
+        time.sleep(0.002)
+    os.killpg(victim.pid, signal.SIGKILL)
     victim.communicate(timeout=60)
-    assert list((undisturbed.root / SPEC.key).glob(".*")), "the kill came too late to test anything"
+    assert list(folder.glob(".*")), "the kill came too late to test anything"
     again = store_of(video)
     assert not again.has(video)
     assert np.array_equal(again.frames(video).array, expected)
     assert array_of(again).with_suffix(".json").read_bytes() == entry
-    assert not list((again.root / SPEC.key).glob(".*"))
+    assert not list(folder.glob(".*"))
 
 
 def test_a_full_disk_is_an_error_that_leaves_nothing_half_written(video: Path) -> None:
@@ -245,7 +252,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing_half_written(video: Path) -
 def test_a_waiting_process_gives_up_with_the_lock_named(video: Path) -> None:
     from filelock import FileLock
 
-    store = store_of(video, timeout=0.1)
+    store = store_of(video, limits=VideoLimits(0.1))
     key = store._key(video)
     store._path(key).parent.mkdir(parents=True)
     with FileLock(store._path(key).with_suffix(".lock")), pytest.raises(FrameError, match=r"another process .*\.lock"):
@@ -260,7 +267,8 @@ def test_memory_stays_bounded_while_decoding(tmp_path: Path, write_video: WriteV
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     from verl_vsi.data_adapters.frames.decoders.base import Deadline
     meta = store.info(video)
-    arrays.write(store.root / "x", meta, pyav_reader.pick(video, meta.indices, Deadline.after(60)), {})
+    images = pyav_reader.pick(video, meta.indices, Deadline.after(60))
+    arrays.write(store.root / "x", meta, images, {}, lambda: None)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     """
     out, errors = start(video, body).communicate(timeout=120)
@@ -270,5 +278,5 @@ def test_memory_stays_bounded_while_decoding(tmp_path: Path, write_video: WriteV
 def test_a_changed_time_with_equal_content_keeps_the_array(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store_of(video).frames(video)
     os.utime(video, (time.time() + 9, time.time() + 9))
-    monkeypatch.setattr(pyav_reader, "pick", None)
+    monkeypatch.setattr(FrameStore, "_decode", None)
     assert store_of(video).frames(video).meta.total == 24

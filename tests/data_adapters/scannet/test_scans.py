@@ -10,7 +10,8 @@ import pytest
 import trimesh
 
 from verl_vsi.data_adapters.rows import read_rows
-from verl_vsi.data_adapters.scannet.scans import label_map, read_labels, read_scan, read_scans, scan_folders
+from verl_vsi.data_adapters.scannet.scan_files import label_map, read_labels
+from verl_vsi.data_adapters.scannet.scans import read_scan, read_scans, scan_folders
 from verl_vsi.data_adapters.scannet.shapes import floor_area, minimal_box
 from verl_vsi.data_adapters.schema import Rejected, Scene, sort_out
 from verl_vsi.data_adapters.vsi100k import BuildPlan, build_rows
@@ -150,13 +151,45 @@ def test_a_second_reading_takes_kept_scans_and_rereads_changed_ones(scannet: Pat
 
     assert scenes() == scenes() == ["scene0000_00", "scene0001_00"]
     assert read == ["scene0000_00", "scene0001_00"]
-    (scannet / "scans" / "scene0001_00" / "scene0001_00.txt").write_text("")  # no alignment line: the identity
+    (scannet / "scans" / "scene0001_00" / "scene0001_00.txt").write_text("a = 1")  # no alignment line: the identity
     assert scenes() == ["scene0000_00", "scene0001_00"]
     assert read[2:] == ["scene0001_00"]
     labels = label_map(scannet)
     labels.write_text(labels.read_text() + "another\tlamp\n")
     assert scenes() == ["scene0000_00", "scene0001_00"]
     assert read[3:] == ["scene0000_00", "scene0001_00"]  # another label map may name everything anew
+
+
+def test_another_label_map_reads_the_scans_again(scannet: Path, tmp_path: Path):
+    def categories():
+        scenes = read_scans(
+            scan_folders(scannet), label_map(scannet), tmp_path / "k.scenes.jsonl", workers=1, quiet=True
+        )
+        return {c for scene in scenes if isinstance(scene, Scene) for c in scene.counts}
+
+    assert categories() == {"shelf", "chair", "desk"}
+    label_map(scannet).write_text(LABELS.replace("\tshelf\t", "\tcupboard\t"))
+    assert categories() == {"cupboard", "chair", "desk"}
+
+
+def test_a_file_larger_than_any_scan_s_is_not_read(scannet: Path, monkeypatch):
+    monkeypatch.setattr("verl_vsi.data_adapters.scannet.scan_files.LARGEST_FILE", 10)
+    rejected = read_scan(scannet / "scans" / "scene0000_00", read_labels(label_map(scannet)))
+    assert isinstance(rejected, Rejected)
+    assert "bytes, more than the 10 that a scan's file has" in rejected.detail
+
+
+def test_more_scans_than_workers_give_one_worker_s_very_scenes(scannet: Path, tmp_path: Path):
+    for i in range(1, 6):
+        _write_scan(scannet / "scans" / f"scene000{i}_00")
+    (scannet / "scans" / "scene0003_00" / "scene0003_00.txt").write_text("axisAlignment = nonsense")
+    kept = {}
+    for workers in (1, 3):
+        file = tmp_path / f"{workers}.scenes.jsonl"
+        items = list(read_scans(scan_folders(scannet), label_map(scannet), file, workers=workers, quiet=True))
+        kept[workers] = (file.read_bytes(), [i for i in items if isinstance(i, Rejected)])
+    assert kept[1] == kept[3]
+    assert len(kept[3][0].splitlines()) == 5
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, 1.2])

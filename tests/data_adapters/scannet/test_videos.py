@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from verl_vsi.data_adapters.scannet.sens import color_frames, keep
-from verl_vsi.data_adapters.scannet.videos import to_folder, to_mp4
+from verl_vsi.data_adapters.scannet.videos import scan_videos, to_folder, to_mp4
 
 
 def _jpeg(shade: int, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -113,6 +113,20 @@ def test_an_impossible_size_is_damage_not_memory(tmp_path: Path):
     (tmp_path / "a.sens").write_bytes(content)
     with pytest.raises(ValueError, match="claims 1099511627776 bytes; the file is damaged"):
         list(color_frames(tmp_path / "a.sens"))
+
+
+def test_more_streams_than_workers_give_one_worker_s_very_videos(tmp_path: Path):
+    for i in range(5):
+        folder = tmp_path / "scans" / f"scene000{i}_00"
+        folder.mkdir(parents=True)
+        _write_sens(folder / f"{folder.name}.sens", [_jpeg(8 * i + j) for j in range(3)])
+    made = {}
+    for workers in (1, 3):
+        root = tmp_path / str(workers)
+        made[workers] = [v.state for v in scan_videos(tmp_path, root, rate=30, workers=workers)]
+        made[workers] += [p.read_bytes() for p in sorted(root.rglob("*.mp4"))]
+    assert made[1] == made[3]
+    assert made[1][:5] == ["made"] * 5
 
 
 def test_an_empty_folder_has_no_pictures(tmp_path: Path):

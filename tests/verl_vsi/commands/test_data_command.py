@@ -78,7 +78,9 @@ def test_the_check_names_the_official_files_of_scans_and_the_benchmark(tmp_path:
     assert "nyu-visionx/VSI-Bench, scannet.zip" in result.output
     assert "scene0011_00_vh_clean_2.ply" in result.output
     assert "download-scannet.py --id scene0011_00" in result.output
-    assert "313 missing, of 312 scenes" in result.output  # one of them lacks its video too
+    assert "314 missing, of 313 scenes" in result.output  # one lacks its video too, and the label map is for all
+    assert "scene0011_00.sens" in result.output
+    assert "scannetv2-labels.combined.tsv" in result.output
 
 
 def test_the_benchmark_s_rows_and_zips_come_in_one_command(tmp_path: Path):
@@ -142,7 +144,7 @@ def test_a_wrong_call_says_what_to_do_and_writes_nothing(tmp_path: Path, monkeyp
 
 
 def _children(pid: int) -> list[int]:
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(p) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for p in tasks.read_text().split()]
 
 
 def _alive(pid: int) -> bool:
@@ -178,7 +180,7 @@ def test_a_killed_rendering_goes_on_to_the_same_files(tmp_path: Path):
 
 
 def test_an_interrupted_scan_build_keeps_what_was_read(tmp_path: Path, monkeypatch):
-    from verl_vsi.data_adapters.scannet.scans import FILES
+    from verl_vsi.data_adapters.scannet.scan_files import FILES
     from verl_vsi.data_adapters.schema import Scene
     from verl_vsi.data_adapters.synthetic_rooms import make_room
 
@@ -186,7 +188,7 @@ def test_an_interrupted_scan_build_keeps_what_was_read(tmp_path: Path, monkeypat
     for name in names:
         (tmp_path / "scans" / name).mkdir(parents=True)
         for end in FILES:
-            (tmp_path / "scans" / name / f"{name}{end}").touch()
+            (tmp_path / "scans" / name / f"{name}{end}").write_text("x")
     (tmp_path / "scannetv2-labels.combined.tsv").write_text("raw_category\tcategory\n")
     read: list[str] = []
 

@@ -15,7 +15,7 @@ os.environ["VERL_PLATFORM"] = "cpu"
 import torch
 
 from verl_vsi.data_adapters.datasets.data_settings import DataSettings
-from verl_vsi.data_adapters.frames import FrameSpec
+from verl_vsi.data_adapters.frames import FrameSpec, VideoLimits
 from verl_vsi.data_adapters.mp4 import encode_mp4
 from verl_vsi.sharing.stored_video import KEY, StoredVideo, stored_patches, video_names, with_pixels
 
@@ -47,7 +47,7 @@ def processor() -> Any:
 def stored(root: Path, number: int = 0) -> StoredVideo:
     """One of the videos."""
     spec = FrameSpec(sampler="linspace", nframes=4, fps=None, min_pixels=SIDE * SIDE, max_pixels=SIDE * SIDE)
-    settings = DataSettings(root, root / "frames", spec, "raise", 60.0, "vanilla", "")
+    settings = DataSettings(root, root / "frames", spec, "raise", VideoLimits(), "vanilla", "")
     return StoredVideo(settings, f"{number}.mp4")
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 
 import av
 import numpy as np
@@ -15,8 +13,9 @@ from rich.progress import Progress
 
 from verl_vsi.data_adapters.mp4 import encode_mp4
 from verl_vsi.data_adapters.synthetic_rooms import RATE, Room, draw, labels
+from verl_vsi.data_adapters.work import in_processes
 
-CHUNK = 32  # rooms that one process draws at a time
+FEW = 32  # rooms that are drawn here, because processes take as long to start
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +42,11 @@ def draw_room_batch(seed: int, count: int, progress: Progress, workers: int = 2)
         progress: where it is shown.
         workers: processes that draw.
     """
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        task = progress.add_task("draw rooms", total=count)
-        samples = []
-        for sample in pool.map(partial(_draw_one, seed), range(count), chunksize=CHUNK):
-            samples.append(sample)
-            progress.advance(task)
+    task = progress.add_task("draw rooms", total=count)
+    samples = []
+    for sample in in_processes(partial(_draw_one, seed), range(count), workers, least=FEW):
+        samples.append(sample)
+        progress.advance(task)
     rooms, frames, token_categories = zip(*samples, strict=True)
     return RoomBatch(rooms, np.stack(frames), np.stack(token_categories))
 
