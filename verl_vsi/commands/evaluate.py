@@ -14,6 +14,7 @@ import typer
 from verl_vsi.commands._common import FrameOptions, OptionalRoot, command, console, say
 
 if TYPE_CHECKING:
+    from verl_vsi.config.model_shape import patch_size
     from verl_vsi.evaluation.ask.endpoint import Endpoint
     from verl_vsi.evaluation.ask.evaluation import Evaluation
     from verl_vsi.evaluation.ask.paper_tables import TablePlan
@@ -111,6 +112,8 @@ def evaluate(
     model = model or model_option
     with _sigterm_unwinds():
         _check(model, questions, protocol, paper)
+        if frames.patch_size is None:
+            frames = replace(frames, patch_size=patch_size(model))
         evaluation = replace(_evaluation(questions, protocol, frames, paper), model=model, name=name)
         evaluation = replace(evaluation, send=remote.send or ("images" if remote.base_url else "video"))
         endpoint = Endpoint(model=model, **{k: v for k, v in vars(remote).items() if k != "send"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ class StoredFrameOptions(FrameOptions):
     fps: Annotated[float | None, typer.Option(help="Frames a second in place of --nframes.")] = None
     decoder: Annotated[str | None, typer.Option(help="pyav or torchcodec.")] = None
     recipe: Annotated[
-        str | None, typer.Option(help="Take vsi.frames from this recipe, e.g. vsgrpo_2b (needs verl).")
+        str | None,
+        typer.Option(help="Take vsi.frames from this recipe, e.g. 'vsgrpo_2b model=qwen3_vl_4b' (needs verl)."),
     ] = None
 
 
@@ -116,7 +118,7 @@ def _recipe_frames(recipe: str) -> dict[str, Any]:
 
     try:
         with composer() as compose:
-            config = compose.recipe([recipe, "vsi.frames.store=null"])
+            config = compose.recipe([*shlex.split(recipe), "vsi.frames.store=null"])
     except HydraException as error:
         raise ValueError(f"recipe {recipe} does not compose: {error}; `verl-vsi recipes list` names them") from error
     return dict(OmegaConf.to_container(config.vsi.frames, resolve=True))  # pyright: ignore

@@ -163,7 +163,8 @@ def make_protocol(
     spec = replace(base.frames, **{k: v for k, v in (frames or {}).items() if v is not None})
     max_tokens = base.max_tokens or recipe_mode.response_length
     values = {"prompts": base.prompts, "extraction": base.extraction, "max_tokens": max_tokens} | overrides
-    changed = overrides.keys() - {"seed"} or spec != base.frames
+    # what a patch is, is the model's matter, not the protocol's
+    changed = overrides.keys() - {"seed"} or replace(spec, patch_size=base.frames.patch_size) != base.frames
     return Protocol(f"{preset}, changed" if changed else preset, recipe_mode, frames=spec, **values)
 
 

@@ -24,6 +24,12 @@ def test_upstream_counts_otherwise(model: Any) -> None:
     assert not counts_as_trained(model, FAMILY[model])
 
 
+@pytest.mark.parametrize("model", FAMILY)
+def test_the_look_at_upstream_works_where_models_are_made_without_memory(model: Any) -> None:
+    with torch.device("meta"):
+        assert not counts_as_trained(model, FAMILY[model])
+
+
 def test_qwen3_vl_needs_no_patch() -> None:
     assert not hasattr(Qwen3VLModel.get_rope_index, "__wrapped__")
 
