@@ -14,7 +14,6 @@ import typer
 from verl_vsi.commands._common import FrameOptions, OptionalRoot, command, console, say
 
 if TYPE_CHECKING:
-    from verl_vsi.config.model_shape import patch_size
     from verl_vsi.evaluation.ask.endpoint import Endpoint
     from verl_vsi.evaluation.ask.evaluation import Evaluation
     from verl_vsi.evaluation.ask.paper_tables import TablePlan
@@ -102,6 +101,7 @@ def evaluate(
     remote: EndpointOptions,
 ) -> None:
     """Score a model; one result file a condition, with every label and every answer."""
+    from verl_vsi.config.model_shape import patch_size
     from verl_vsi.evaluation.ask.endpoint import Endpoint
     from verl_vsi.evaluation.ask.evaluation import condition_jobs
     from verl_vsi.evaluation.ask.paper_tables import parse_models, plan_table
