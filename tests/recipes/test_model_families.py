@@ -16,8 +16,8 @@ import pytest
 from rich.console import Console
 from vsi_support.model_folders import FAMILIES, write_model_folder
 
-from verl_vsi.miniature.demo import Demo, data_phases
-from verl_vsi.miniature.pipeline import run_phases
+from verl_vsi.miniature.demo import Demo, data_stages
+from verl_vsi.miniature.pipeline import run_stages
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -29,8 +29,8 @@ FAULTS = Path(__file__).parents[1] / "verl_vsi" / "sharing" / "faults"
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rooms and rows."""
     folder = tmp_path_factory.mktemp("rooms")
-    phases = [phase for phase in data_phases(Demo(folder, train_rooms=8, heldout_rooms=4)) if phase.name != "frames"]
-    run_phases(phases, folder, Console(quiet=True))
+    stages = [stage for stage in data_stages(Demo(folder, train_rooms=8, heldout_rooms=4)) if stage.name != "frames"]
+    run_stages(stages, folder, Console(quiet=True))
     return folder / "data"
 
 
