@@ -177,3 +177,6 @@ class FrameOptions:
     sampler: Annotated[str | None, typer.Option(help="qwen, or linspace (VSI-Bench's).")] = None
     min_pixels: Annotated[int | None, number(1, "Fewest pixels a frame.")] = None
     max_pixels: Annotated[int | None, number(1, "Most pixels a frame.")] = None
+    patch_size: Annotated[
+        int | None, number(1, "The model's: 14 for Qwen2-VL and Qwen2.5-VL, 16 for Qwen3-VL and Qwen3.5.", high=64)
+    ] = None

@@ -116,6 +116,7 @@ def evaluate(
     remote: EndpointOptions,
 ) -> None:
     """Score a model; one result file a condition, with every label and every answer."""
+    from verl_vsi.config.model_shape import patch_size
     from verl_vsi.evaluation.ask.endpoint import Endpoint
     from verl_vsi.evaluation.ask.evaluation import condition_jobs
     from verl_vsi.evaluation.ask.paper_tables import parse_models, plan_table
@@ -127,6 +128,8 @@ def evaluate(
     model = model or model_option
     with _sigterm_unwinds():
         _check(model, questions, protocol, paper)
+        if frames.patch_size is None:
+            frames = replace(frames, patch_size=patch_size(model))
         own = None if paper.table or remote.base_url else trained_with(model)
         evaluation = _evaluation(questions, protocol, frames, paper, own)
         evaluation = replace(evaluation, model=model, name=name, incomplete=incomplete, send=remote.sent_as())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ class StoredFrameOptions(FrameOptions):
     fps: Annotated[float | None, number(0.001, "Frames a second in place of --nframes.", high=1000)] = None
     decoder: Annotated[str | None, typer.Option(help="pyav or torchcodec.")] = None
     recipe: Annotated[
-        str | None, typer.Option(help="Take vsi.frames from this recipe, e.g. vsgrpo_2b (needs verl).")
+        str | None,
+        typer.Option(help="Take vsi.frames from this recipe, e.g. 'vsgrpo_2b model=qwen3_vl_4b' (needs verl)."),
     ] = None
 
 
@@ -117,7 +119,7 @@ def _recipe_frames(recipe: str) -> dict[str, Any]:
 
     try:
         with composer() as compose:
-            config = compose.recipe([recipe, "vsi.frames.store=null"])
+            config = compose.recipe([*shlex.split(recipe), "vsi.frames.store=null"])
     except HydraException as error:
         raise ValueError(f"recipe {recipe} does not compose: {error}; `verl-vsi recipes list` names them") from error
     return dict(OmegaConf.to_container(config.vsi.frames, resolve=True))  # pyright: ignore

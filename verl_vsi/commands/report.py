@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -81,13 +81,22 @@ def _contents(results: list[Path], run: list[str], against: list[str], paper: li
 
 
 def _rescored(files: list[Path], questions: Path | None, removed_ids: Path | None) -> dict[str, list[TableRow]]:
-    from verl_vsi.data_adapters.vsibench_download import read_benchmark, read_ids
+    from verl_vsi.data_adapters.vsibench_download import read_ids
     from verl_vsi.evaluation.report.rescored import name_of, rescored_tables
     from verl_vsi.evaluation.score.predictions import read_predictions
 
-    known = {str(record["id"]): record for record in read_benchmark(questions)} if questions else None
+    known = _questions(questions) if questions else None
     removed = frozenset(map(str, read_ids(removed_ids))) if removed_ids else None
     return rescored_tables({name_of(file): read_predictions(file, known) for file in files}, removed)
+
+
+def _questions(path: Path) -> dict[str, dict[str, Any]]:
+    """Id -> the benchmark's record."""
+    from verl_vsi.data_adapters.schema import Rejected
+    from verl_vsi.data_adapters.vsibench_download import read_benchmark
+
+    records = [record for _, record in read_benchmark(path)]
+    return {str(record["id"]): record for record in records if not isinstance(record, Rejected)}
 
 
 def _path_and_name(word: str) -> tuple[str, str]:

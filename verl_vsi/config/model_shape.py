@@ -150,6 +150,11 @@ def model_family(model: str) -> str | None:
     return None if config is None else config.get("model_type")
 
 
+def patch_size(model: str) -> int | None:
+    """Side of the vision tower's patches in pixels; None where the model's config is not at hand."""
+    return ((config_of(model) or {}).get("vision_config") or {}).get("patch_size")
+
+
 def shape_of(model: str) -> ModelShape:
     """The shape of a folder, or of a published or cached model.
 

@@ -181,7 +181,9 @@ def make_protocol(
     spec = replace(base.frames, **{k: v for k, v in (frames or {}).items() if v is not None})
     max_tokens = (base.max_tokens if is_own_mode else None) or recipe_mode.response_length
     values = {"prompts": base.prompts, "extraction": base.extraction, "max_tokens": max_tokens} | overrides
-    changed = overrides.keys() - {"seed"} or spec != base.frames or not is_own_mode
+    # what a patch is, is the model's matter, not the protocol's
+    is_own_spec = replace(spec, patch_size=base.frames.patch_size) == base.frames
+    changed = overrides.keys() - {"seed"} or not is_own_spec or not is_own_mode
     return Protocol(f"{preset}, changed" if changed else preset, recipe_mode, frames=spec, **values)
 
 

@@ -14,6 +14,7 @@ once upstream no longer needs it. Without the mark of a run of ours (`verl_vsi.r
 | rope_index | get_rope_index of transformers' Qwen2VLModel and Qwen2_5_VLModel | text after a video resumes too early, and seconds are cut to whole ones | transformers 5.10 | run | transformers#45381 (contributing notes have the mend) |
 | rope_index_kwargs | Qwen2_5_VLProcessor of transformers gets verl's hook | the seconds between frame pairs don't reach the actor's positions | verl 0.9.1 | run | verl's hook has no implementer (contributing notes have one) |
 | vllm_video_seconds | vllm Qwen2_5_VLProcessingInfo.get_data_parser, Qwen2_5_VLMultiModalProcessor._call_hf_processor | a video's metadata are dropped, so time is that of 24 fps | vllm 0.27.1 | run, and in vLLM | not reported |
+| video_placeholders | verl.workers.rollout.utils.qwen2_5_vl_dedup_image_tokens | vLLM gets a placeholder a frame pair of Qwen3-VL, and reads another prompt than the actor | verl 0.9.1 | run | not reported |
 | module_forward | forward of single modules | a model's layers that also take a packed batch; classes stay as they are | transformers 5 | shared passes, per instance | by design |
 | module_buffers | _apply of single modules | Megatron's cast to bfloat16 spares no buffer | megatron-core 0.19 | Qwen2-VL on Megatron, per instance | not reported |
 | process_group | verl.utils.distributed.initialize_global_process_group, ..._ray | "cpu:gloo,cpu:gloo" is no backend | verl 0.9.1 | cpu | not reported |
@@ -38,6 +39,7 @@ RUN = (
     "micro_batches",
     "rope_index",
     "rope_index_kwargs",
+    "video_placeholders",
 )
 """In every process of a run of ours that imports verl."""
 

@@ -70,12 +70,13 @@ def counts_as_trained(model: Any, family: str) -> bool:
     upstream = getattr(model.get_rope_index, "__wrapped__", model.get_rope_index)
     stand_in: Any = SimpleNamespace(config=config)
     stand_in.get_vision_position_ids = lambda *args, **kwargs: model.get_vision_position_ids(stand_in, *args, **kwargs)
-    ids = torch.tensor([_PROBE_IDS])
-    vision = {"video_grid_thw": torch.tensor([_PROBE_GRID]), "second_per_grid_ts": torch.tensor([_PROBE_SECONDS])}
-    positions, _ = upstream(stand_in, input_ids=ids, mm_token_type_ids=torch.where(ids == _VIDEO, 2, 0), **vision)
     rule = PositionRule.of(config)
     assert rule is not None
-    return torch.equal(positions, mrope_positions(ids, rule, vision))
+    with torch.device("cpu"):  # a module may be imported where models are made, on the meta device
+        ids = torch.tensor([_PROBE_IDS])
+        vision = {"video_grid_thw": torch.tensor([_PROBE_GRID]), "second_per_grid_ts": torch.tensor([_PROBE_SECONDS])}
+        positions, _ = upstream(stand_in, input_ids=ids, mm_token_type_ids=torch.where(ids == _VIDEO, 2, 0), **vision)
+        return torch.equal(positions, mrope_positions(ids, rule, vision))
 
 
 def _probe_config(model_type: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from verl_vsi.config.access import QWEN2_PATCH, model_path
-from verl_vsi.config.model_shape import config_of, model_family
+from verl_vsi.config.model_shape import model_family, patch_size
 from verl_vsi.config.problems import Problem
 from verl_vsi.data_adapters.positions import FAMILIES
 
@@ -84,7 +84,7 @@ def _processor_name(family: str) -> str | None:
 
 
 def _check_patches(config: DictConfig, model: str) -> Iterator[Problem]:
-    patch = ((config_of(model) or {}).get("vision_config") or {}).get("patch_size")
+    patch = patch_size(model)
     stored = config.vsi.frames.get("patch_size", QWEN2_PATCH)
     if patch is not None and patch != stored:
         yield Problem(

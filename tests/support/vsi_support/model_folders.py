@@ -72,7 +72,7 @@ def write_model_folder(family: str, folder: Path, *, weights: bool = False) -> P
     config.save_pretrained(folder)
     processor.save_pretrained(folder)
     if weights:
-        _random_model(config).save_pretrained(folder)
+        random_model(config).save_pretrained(folder)
     return folder
 
 
@@ -154,8 +154,8 @@ def _architecture(config: Any) -> str:
     return f"{names[config.model_type]}ForConditionalGeneration"
 
 
-def _random_model(config: Any) -> Any:
-    """Weights larger than at initialisation, so that other positions give visibly other probabilities."""
+def random_model(config: Any) -> Any:
+    """A model of this config, its weights larger than at initialisation, so that other positions show in its output."""
     import torch
     import transformers as tf
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
+from vsi_support.model_folders import FAMILIES, tiny_config
 
 from verl_vsi.commands.recipes import app
 from verl_vsi.config import recipes
@@ -152,11 +153,36 @@ def test_estimate_without_rows_says_what_to_give(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("model", "billions"),
-    # the models' cards: 2.21 B and 8.29 B with their 0.68 B tower
-    [("Qwen/Qwen2-VL-2B-Instruct", 2.21), ("Qwen/Qwen2-VL-7B-Instruct", 8.29)],
+    # the models' cards, towers included
+    [
+        ("Qwen/Qwen2-VL-2B-Instruct", 2.21),
+        ("Qwen/Qwen2-VL-7B-Instruct", 8.29),
+        ("Qwen/Qwen2.5-VL-3B-Instruct", 3.75),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", 8.29),
+        ("Qwen/Qwen3-VL-2B-Instruct", 2.13),
+        ("Qwen/Qwen3-VL-4B-Instruct", 4.44),
+        ("Qwen/Qwen3-VL-8B-Instruct", 8.77),
+    ],
 )
 def test_parameters_are_counted_from_the_config(model: str, billions: float) -> None:
     assert shape_of(model).parameters / 1e9 == pytest.approx(billions, abs=0.01)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_parameters_are_those_of_transformers_own_model(family: str) -> None:
+    """Of tiny models, where what is left out (norms, biases, convolutions) weighs more than in a real one."""
+    import torch
+    import transformers
+
+    config = tiny_config(family)
+    with torch.device("meta"):
+        model = getattr(transformers, config.architectures[0])(config)
+    real = sum(parameter.numel() for parameter in model.parameters())
+    assert from_config(config.to_dict()).parameters == pytest.approx(real, rel=0.05)
+
+
+def test_a_hybrid_models_linear_layers_keep_no_keys() -> None:
+    assert shape_of("Qwen/Qwen3.5-2B").attention_layers == 6
 
 
 def test_parameters_of_the_shipped_miniature_are_those_of_its_weights() -> None:

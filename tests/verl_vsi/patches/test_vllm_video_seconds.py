@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+pytest.importorskip("verl")  # opens our plug-in
 pytest.importorskip("vllm", reason="vLLM is not installed")
 
 from vsi_support.model_folders import write_model_folder
