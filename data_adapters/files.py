@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import glob
+import hashlib
 import os
 import secrets
 import shutil
@@ -106,6 +107,15 @@ def _sweep(target: Path) -> None:
 def hidden_beside(target: Path) -> Path:
     """A new hidden name beside `target`, with its suffix."""
     return target.parent / f".{target.name}.{secrets.token_hex(4)}{target.suffix}"
+
+
+def sha256(file: Path) -> str:
+    """Of a file's bytes, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def write_text(target: Path, text: str) -> None:

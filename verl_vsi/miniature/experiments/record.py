@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from verl_vsi.data_adapters.frames.content import sha256
+from verl_vsi.data_adapters.files import sha256
 from verl_vsi.evaluation.report.training_logs import Series, TrainingLog, read_run
 from verl_vsi.evaluation.score.result import versions
 from verl_vsi.miniature.demo import base_folder

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from verl_vsi.data_adapters.files import write_text
-from verl_vsi.data_adapters.frames.content import sha256
+from verl_vsi.data_adapters.files import sha256, write_text
 
 if TYPE_CHECKING:
     import torch

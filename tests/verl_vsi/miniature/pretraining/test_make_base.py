@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 import verl_vsi.miniature
 from verl_vsi import cpu
-from verl_vsi.data_adapters.frames.content import sha256
+from verl_vsi.data_adapters.files import sha256
 from verl_vsi.data_adapters.prompts import user_text
 from verl_vsi.evaluation.protocol import load_mode
 from verl_vsi.miniature.pretraining.make_base import EXAM_SEED, RECORD, ROOMS_SEED

@@ -14,4 +14,4 @@ def test_more_rooms_than_workers_give_one_worker_s_very_batch(monkeypatch: pytes
     alone, shared = (room_batch.draw_room_batch(3, 5, Progress(disable=True), workers) for workers in (1, 3))
     assert repr(alone.rooms) == repr(shared.rooms)
     assert np.array_equal(alone.frames, shared.frames)
-    assert np.array_equal(alone.shows, shared.shows)
+    assert np.array_equal(alone.token_categories, shared.token_categories)
