@@ -22,7 +22,7 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")  # no test here is about time, and machines are busy
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Hydra is global: another module may have used it in between
 def compose() -> Iterator["Composer"]:
     """Composes recipes as verl's commands do: a command's words -> its config."""
     from verl_vsi.config.recipes import composer

@@ -147,3 +147,9 @@ def processor(model_folder: Path) -> Any:
     loaded = hf_processor(str(model_folder))
     assert loaded is not None
     return loaded
+
+
+@pytest.fixture
+def video(tmp_path: Path, write_video: WriteVideo) -> Path:
+    """A clip in a data root of its own: ``ROOT/scannet/a.mp4``."""
+    return write_video(tmp_path / "scannet" / "a.mp4")

@@ -13,25 +13,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from vsi_support.model_folders import FAMILIES, write_model_folder
+from vsi_support.small_rooms import make_rooms
 
-from verl_vsi.miniature.demo import Demo, data_stages
-from verl_vsi.miniature.pipeline import run_stages
+pytest.importorskip("verl")  # whose plug-in lets transformers load where torchvision is a CUDA build
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 CORRELATION = "training/rollout_actor_probs_pearson_corr"
+MICRO = ("actor.ppo_micro", "ref.log_prob_micro", "rollout.log_prob_micro")
 FAULTS = Path(__file__).parents[1] / "verl_vsi" / "sharing" / "faults"
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rooms and rows."""
-    folder = tmp_path_factory.mktemp("rooms")
-    stages = [stage for stage in data_stages(Demo(folder, train_rooms=8, heldout_rooms=4)) if stage.name != "frames"]
-    run_stages(stages, folder, Console(quiet=True))
-    return folder / "data"
+    return make_rooms(tmp_path_factory.mktemp("rooms"))
 
 
 def correlations(family: str, root: Path, folder: Path, *overrides: str, plug_in: str | None = None) -> list[float]:
@@ -47,6 +44,9 @@ def correlations(family: str, root: Path, folder: Path, *overrides: str, plug_in
     command += [f"trainer.default_local_dir={folder}", "trainer.total_training_steps=2", "trainer.save_freq=-1"]
     command += ["trainer.val_before_train=false", "trainer.test_freq=-1", "trainer.logger=[console,file]"]
     command += [f"vsi.frames.store={folder}/frames", "vsi.checks.min_correlation=-1"]
+    command += [f"actor_rollout_ref.{key}_batch_size_per_gpu=4" for key in MICRO]
+    # Qwen3.5's linear attention wants chunks in vLLM; no prompt here is longer than one
+    command += [f"actor_rollout_ref.rollout.enable_chunked_prefill={str(family == 'qwen3_5').lower()}"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(FAULTS), os.environ.get("PYTHONPATH")]))}
     env |= {"VERL_USE_EXTERNAL_MODULES": plug_in} if plug_in else {}
     log = folder / "log"

@@ -19,10 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from rich.console import Console
-
-from verl_vsi.miniature.demo import Demo, data_stages
-from verl_vsi.miniature.pipeline import run_stages
+from vsi_support.small_rooms import make_rooms
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(2400)]
 
@@ -106,8 +103,7 @@ def wait(ready: Callable[[], bool], seconds: float, what: str) -> None:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    stages = data_stages(Demo(tmp_path, train_rooms=8, heldout_rooms=4))
-    run_stages(stages, tmp_path, Console(quiet=True))
+    make_rooms(tmp_path, frames=True)
     folders = {"VSI_ROOT": str(tmp_path / "data"), "VSI_OUTPUTS": str(tmp_path / "outputs")}
     with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as ray:
         # In Ray's usual folder other runs of this machine would find the cluster, and join it.

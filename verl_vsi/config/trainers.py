@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def read_recipe(path: Path) -> Mapping[str, Any]:
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
     """Folders given by ``--config-dir X``, ``--config-dir=X`` or ``-cd X``."""
     folders = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         if argument in ("--config-dir", "-cd"):
             folders.append(Path(following))
         elif argument.startswith("--config-dir="):

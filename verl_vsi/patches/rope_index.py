@@ -12,7 +12,6 @@ from functools import wraps
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from verl_vsi.data_adapters.positions import PositionRule, mrope_positions
 from verl_vsi.on_import import on_import
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ def install() -> None:
 def _wrap(model: Any, family: str) -> None:
     if counts_as_trained(model, family):
         return
+    from verl_vsi.data_adapters.positions import PositionRule, mrope_positions
+
     upstream = model.get_rope_index
 
     @wraps(upstream)
@@ -65,6 +66,8 @@ def counts_as_trained(model: Any, family: str) -> bool:
         family: `model_type` of its config.
     """
     import torch
+
+    from verl_vsi.data_adapters.positions import PositionRule, mrope_positions
 
     config = _probe_config(family)
     upstream = getattr(model.get_rope_index, "__wrapped__", model.get_rope_index)

@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from vsi_support.frame_stores import SPEC, array_of, store_of
 
 from verl_vsi.data_adapters.frames import FrameError, FrameSpec, FrameStore, VideoLimits, arrays
 from verl_vsi.data_adapters.frames.content import signature
@@ -23,23 +24,6 @@ from verl_vsi.data_adapters.frames.decode import ArrayOrder, decode
 from verl_vsi.data_adapters.frames.decoders.base import Clip
 
 WriteVideo = Callable[..., Path]
-
-SPEC = FrameSpec(sampler="linspace", nframes=4, min_pixels=28 * 28, max_pixels=112 * 112)
-
-
-@pytest.fixture
-def video(tmp_path: Path, write_video: WriteVideo) -> Path:
-    return write_video(tmp_path / "scannet" / "a.mp4")
-
-
-def store_of(video: Path, **kwargs: object) -> FrameStore:
-    root = video.parents[1]
-    return FrameStore(root / "frames", SPEC, data_root=root, **kwargs)  # pyright: ignore[reportArgumentType]
-
-
-def array_of(store: FrameStore) -> Path:
-    (path,) = (store.root / SPEC.key).glob("*.npy")
-    return path
 
 
 def test_an_array_holds_the_sampled_frames(video: Path) -> None:

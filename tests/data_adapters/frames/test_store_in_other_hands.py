@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from vsi_support.bad_readers import grow, sleep
+from vsi_support.frame_stores import SPEC, array_of, store_of
 
-from verl_vsi.data_adapters.frames import FrameError, FrameSpec, FrameStore, VideoLimits
+from verl_vsi.data_adapters.frames import FrameError, FrameStore, VideoLimits
 from verl_vsi.data_adapters.frames import decode as decode_module
 from verl_vsi.data_adapters.frames.build import outcome_of
 from verl_vsi.data_adapters.frames.content import signature
@@ -20,24 +21,6 @@ from verl_vsi.data_adapters.frames.decoders import pyav_reader
 from verl_vsi.data_adapters.frames.decoders.base import Clip
 
 WriteVideo = Callable[..., Path]
-
-SPEC = FrameSpec(sampler="linspace", nframes=4, min_pixels=28 * 28, max_pixels=112 * 112)
-
-
-@pytest.fixture
-def video(tmp_path: Path, write_video: WriteVideo) -> Path:
-    return write_video(tmp_path / "scannet" / "a.mp4")
-
-
-def store_of(video: Path, **settings: object) -> FrameStore:
-    root = video.parents[1]
-    return FrameStore(root / "frames", SPEC, data_root=root, **settings)  # pyright: ignore[reportArgumentType]
-
-
-def array_of(store: FrameStore) -> Path:
-    (path,) = (store.root / SPEC.key).glob("*.npy")
-    return path
-
 
 # --- changes ---
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,9 @@ from vsi_support.random_qwen2_vl import Sizes, random_model
 
 from verl_vsi.config.estimate import estimate, fix, recipe_of
 from verl_vsi.config.memory import CHUNK, CHUNK_LOGIT_BYTES, Recipe, host_terms, training_terms
-from verl_vsi.config.recipes import Composer, composer
+from verl_vsi.config.recipes import Composer
 from verl_vsi.sharing import log_probs
 from verl_vsi.sharing.log_probs import LogProbHead
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Composer]:
-    with composer() as ready:
-        yield ready
 
 
 def gigabytes(recipe: Recipe) -> dict[str, float]:
@@ -78,6 +71,7 @@ MID_SIZE = Sizes(hidden=256, feed_forward=1024, layers=4, heads=8, groups=2, vis
 
 
 @pytest.mark.parametrize("sizes", [Sizes(), MID_SIZE], ids=["tiny", "mid-size"])
+@pytest.mark.usefixtures("untouched_transformers")
 @pytest.mark.parametrize("rank", [0, 8], ids=["full", "LoRA"])
 def test_weights_gradients_and_adam_are_what_fsdp2_allocates(
     compose: Composer, tmp_path: Path, sizes: Sizes, rank: int

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from verl_vsi.config import recipes
-from verl_vsi.config.trainers import DPO, PPO, SFT, recipe_trainer, wrong_slot, wrong_trainer
+from verl_vsi.config.trainers import DPO, PPO, SFT, config_dirs, recipe_trainer, wrong_slot, wrong_trainer
 
 OURS = recipes.folders()
 
@@ -63,3 +63,16 @@ def test_a_model_is_given_by_its_own_slot_under_the_sft_trainer(module: str) -> 
 )
 def test_a_slot_that_fits_is_left_alone(module: str, argument: str) -> None:
     assert wrong_slot(module, ["+recipe=sft_2b", argument], OURS) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folders"),
+    [
+        ([], []),
+        (["+recipe=x"], []),
+        (["--config-dir", "/a"], ["/a"]),
+        (["--config-dir=/a", "-cd", "/b"], ["/a", "/b"]),
+    ],
+)
+def test_folders_of_recipes_are_read_off_a_command_line(arguments: list[str], folders: list[str]) -> None:
+    assert config_dirs(arguments) == [Path(folder) for folder in folders]

@@ -5,20 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from verl_vsi.config.access import video_tokens
-from verl_vsi.config.recipes import Composer, composer
+from verl_vsi.config.recipes import Composer
 from verl_vsi.preflight.model import VERL_PROCESSORS, check_family, model_remarks
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Composer]:
-    with composer() as ready:
-        yield ready
 
 
 def folder(path: Path, family: str, patch: int = 14) -> str:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from verl_vsi.config.recipes import Composer, composer
+from verl_vsi.config.recipes import Composer
 from verl_vsi.preflight.settings import check_outputs
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Composer]:
-    with composer() as ready:
-        yield ready
-
 
 ROOT = "vsi.root=/data/vsi"
 RAY_JOB = "runtime_resources/working_dir_files/_ray_pkg_0a1b"

@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-
-from verl_vsi.miniature.demo import Demo, data_stages
-from verl_vsi.miniature.pipeline import run_stages
+from vsi_support.small_rooms import make_rooms
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -47,10 +44,7 @@ class FinishedRun:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rooms and rows; no frames, so that a run decodes."""
-    folder = tmp_path_factory.mktemp("rooms")
-    phases = [p for p in data_stages(Demo(folder, train_rooms=8, heldout_rooms=4)) if p.name != "frames"]
-    run_stages(phases, folder, Console(quiet=True))
-    return folder / "data"
+    return make_rooms(tmp_path_factory.mktemp("rooms"))
 
 
 def train(data: Path, folder: Path, *overrides: str, steps: int = 3) -> FinishedRun:

@@ -22,7 +22,18 @@ from verl_vsi.evaluation.ask.server import NAME, ServerSpec, serve
 BASE = Path(str(files("verl_vsi.miniature"))) / "base"
 QUIET = Console(file=io.StringIO())
 
-TRAIN = """
+LOAD = """
+base, out = sys.argv[1:3]
+torch.manual_seed(0)
+model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32)
+ids = torch.arange(20, 60)[None]
+with torch.no_grad():
+    torch.save(model(input_ids=ids).logits, out + "/base.pt")
+"""
+"""Of the scripts below: the base, and its logits in base.pt."""
+
+TRAIN = (
+    """
 import os, sys
 os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
 os.environ["MASTER_PORT"] = sys.argv[3]
@@ -34,13 +45,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from verl.utils.checkpoint.fsdp_checkpoint_manager import FSDPCheckpointManager
-base, out = sys.argv[1:3]
-torch.manual_seed(0)
-model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32)
-ids = torch.arange(20, 60)[None]
-with torch.no_grad():
-    torch.save(model(input_ids=ids).logits, out + "/base.pt")
-where = {"target_modules": "all-linear", "exclude_modules": ".*visual.*", "task_type": "CAUSAL_LM"}
+"""
+    + LOAD
+    + """where = {"target_modules": "all-linear", "exclude_modules": ".*visual.*", "task_type": "CAUSAL_LM"}
 model = get_peft_model(model, LoraConfig(r=4, lora_alpha=16, **where))
 for name, parameter in model.named_parameters():
     if "lora_B" in name:  # as after training: no longer zero
@@ -55,6 +62,7 @@ manager = FSDPCheckpointManager(model, optimizer, None, processor, contents)
 manager.save_checkpoint(out + "/run/global_step_3/actor", global_step=3)
 open(out + "/run/latest_checkpointed_iteration.txt", "w").write("3")
 """
+)
 
 LOGITS = """
 import sys
@@ -168,19 +176,16 @@ def test_a_whole_model_in_the_checkpoint_is_taken_without_unpickling(tmp_path: P
     assert as_served(str(tmp_path), lora="fold", console=QUIET).model == str(shards / "huggingface")
 
 
-MEGATRON_LORA = """
+MEGATRON_LORA = (
+    """
 import json, sys, verl, torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from verl.utils import megatron_utils as layout
-base, out = sys.argv[1:3]
-torch.manual_seed(0)
-model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32)
-ids = torch.arange(20, 60)[None]
-with torch.no_grad():
-    torch.save(model(input_ids=ids).logits, out + "/base.pt")
-modules = [letter + "_proj" for letter in "qkvo"] + ["gate_proj", "up_proj", "down_proj"]
+"""
+    + LOAD
+    + """modules = [letter + "_proj" for letter in "qkvo"] + ["gate_proj", "up_proj", "down_proj"]
 model = get_peft_model(model, LoraConfig(r=4, lora_alpha=16, target_modules=modules, task_type="CAUSAL_LM"))
 for name, parameter in model.named_parameters():
     if "lora_B" in name:
@@ -201,6 +206,7 @@ config = json.load(open(huggingface + "/adapter/adapter_config.json"))
 json.dump(config | {"base_model_name_or_path": base}, open(huggingface + "/adapter/adapter_config.json", "w"))
 open(out + "/run/latest_checkpointed_iteration.txt", "w").write("3")
 """
+)
 
 
 @pytest.fixture(scope="module")
