@@ -28,11 +28,15 @@ $(VENV)/installed: pyproject.toml
 demo: install  ## The paper's experiment in miniature, through the real verl, on this machine.
 	$(BIN)/verl-vsi miniature
 
+# Quick tests share the cores, a file to a process; real runs take them whole, one after another.
+QUICK := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not e2e and not slow and not gpu"
+
 test: install  ## Every test, real verl runs included.
-	$(BIN)/python -m pytest
+	$(QUICK)
+	$(BIN)/python -m pytest -m "e2e and not slow and not gpu"
 
 check: lint  ## Lint, types and the quick tests.
-	$(BIN)/python -m pytest -m "not e2e and not slow and not gpu"
+	$(QUICK)
 
 lint: install  ## Ruff and pyright.
 	$(BIN)/ruff check .
