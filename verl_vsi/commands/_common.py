@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -19,11 +20,25 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 from typer.models import OptionInfo
 
-console = Console()
+
+class PipedConsole(Console):
+    """rich's console; into a pipe or a file it prints whole lines, where rich would wrap them at 80 columns."""
+
+    @property
+    def size(self) -> ConsoleDimensions:  # pyright: ignore[reportIncompatibleVariableOverride] - without its setter
+        """Of the terminal; where there is none and ``COLUMNS`` says nothing, wide enough for any line."""
+        size = super().size
+        return size if self.is_terminal or "COLUMNS" in os.environ else ConsoleDimensions(WIDE, size.height)
+
+
+WIDE = 4000
+"""Columns of what is no terminal."""
+
+console = PipedConsole()
 
 WRONG_INPUT = (
     ValueError,

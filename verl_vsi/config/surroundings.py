@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def shell(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> dict[str,
 def config_words(words: Sequence[str]) -> list[str]:
     """Of a command's words those that tell Hydra where configs are."""
     kept: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         if word in CONFIG_WORDS:
             kept += [word, following]
         elif word.startswith(tuple(f"{option}=" for option in CONFIG_WORDS if option.startswith("--"))):

@@ -164,3 +164,9 @@ def test_a_signal_cleans_up_and_has_its_status(tmp_path: Path, number: int, stat
     said, _ = process.communicate(timeout=60)
     assert (process.returncode, "the same command goes on where it was" in said) == (status, True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_gets_whole_lines() -> None:
+    code = "from verl_vsi.commands._common import console, say; say('word ' * 100); console.print('x' * 300)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [len(line.rstrip()) for line in done.stdout.splitlines()] == [499, 300]

@@ -60,8 +60,11 @@ def drive(run: Path, how: str = "wait") -> tuple[subprocess.Popen[str], Path]:
     command = [sys.executable, "-c", DRIVER, str(run), CHILD, how]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    segment = Path("/dev/shm") / process.stdout.readline().strip()
-    assert segment.is_file(), process.communicate()
+    name = process.stdout.readline().strip()
+    segment = Path("/dev/shm") / name
+    if not name or not segment.is_file():
+        process.kill()
+        raise AssertionError((name, process.communicate()))
     return process, segment
 
 
