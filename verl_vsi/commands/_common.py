@@ -29,7 +29,7 @@ class PipedConsole(Console):
     """rich's console; into a pipe or a file it prints whole lines, where rich would wrap them at 80 columns."""
 
     @property
-    def size(self) -> ConsoleDimensions:  # pyright: ignore[reportIncompatibleVariableOverride] - without its setter
+    def size(self) -> ConsoleDimensions:  # pyright: ignore[reportIncompatibleMethodOverride] (no setter)
         """Of the terminal; where there is none and ``COLUMNS`` says nothing, wide enough for any line."""
         size = super().size
         return size if self.is_terminal or "COLUMNS" in os.environ else ConsoleDimensions(WIDE, size.height)
