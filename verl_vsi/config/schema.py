@@ -184,7 +184,7 @@ class Vsi(_Node):
     model: str
     """Name on the Hugging Face hub, or a folder."""
     seed: Annotated[int, Field(ge=0)]
-    """Of the data order and of sampling."""
+    """Of the data order and of sampling; with `passes=stock` sampling is verl's own, and does not repeat."""
     data: Data
     frames: Frames
     lora: Lora
