@@ -124,29 +124,31 @@ def tiny_config(family: str) -> Any:
     match family:
         case "qwen2_vl":
             vision = {"depth": 2, "embed_dim": 32, "hidden_size": _HIDDEN, "num_heads": 2, "mlp_ratio": 2}
-            made: Any = tf.Qwen2VLConfig(text_config={**text, "rope_parameters": _ROPE}, vision_config=vision, **ids)
+            config: Any = tf.Qwen2VLConfig(text_config={**text, "rope_parameters": _ROPE}, vision_config=vision, **ids)
         case "qwen2_5_vl":
             vision = {"depth": 2, "hidden_size": 32, "out_hidden_size": _HIDDEN, "num_heads": 2}
             vision |= {"intermediate_size": 48, "fullatt_block_indexes": [1], "window_size": 56}
             vision |= {"tokens_per_second": 2}
-            made = tf.Qwen2_5_VLConfig(text_config={**text, "rope_parameters": _ROPE}, vision_config=vision, **ids)
+            config = tf.Qwen2_5_VLConfig(text_config={**text, "rope_parameters": _ROPE}, vision_config=vision, **ids)
         case "qwen3_vl":
             vision = {"depth": 3, "hidden_size": 32, "out_hidden_size": _HIDDEN, "num_heads": 2, "patch_size": 16}
             vision |= {"intermediate_size": 48, "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64}
             text |= {"rope_parameters": _INTERLEAVED, "head_dim": _HEAD}
-            made = tf.Qwen3VLConfig(text_config=text, vision_config=vision, **ids)
+            config = tf.Qwen3VLConfig(text_config=text, vision_config=vision, **ids)
         case "qwen3_5":
             vision = {"depth": 2, "hidden_size": 32, "out_hidden_size": _HIDDEN, "num_heads": 2, "patch_size": 16}
             vision |= {"intermediate_size": 48, "num_position_embeddings": 64}
-            text |= {"rope_parameters": {**_INTERLEAVED, "partial_rotary_factor": 1.0}, "head_dim": _HEAD}
+            # a quarter of a head is rotated, as in the published models: vLLM reads no other share
+            rope = {**_INTERLEAVED, "partial_rotary_factor": 0.25, "mrope_section": [2, 1, 1]}
+            text |= {"rope_parameters": rope, "head_dim": _HEAD}
             text |= {"layer_types": ["linear_attention", "full_attention"]}
             text |= {"linear_num_key_heads": 2, "linear_num_value_heads": 2}
             text |= {"linear_key_head_dim": 16, "linear_value_head_dim": 16}
-            made = tf.Qwen3_5Config(text_config=text, vision_config=vision, **ids)
+            config = tf.Qwen3_5Config(text_config=text, vision_config=vision, **ids)
         case _:
             raise ValueError(f"no tiny model of {family}")
-    made.architectures = [_architecture(made)]
-    return made
+    config.architectures = [_architecture(config)]
+    return config
 
 
 def _architecture(config: Any) -> str:

@@ -10,7 +10,9 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,13 @@ server.bind(sys.argv[1] + "/socket")
 print(segment.name, flush=True)
 time.sleep(600)
 """
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one: a socket's path has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="vsi-") as folder:
+        yield Path(folder)
 
 
 def drive(run: Path, how: str = "wait") -> tuple[subprocess.Popen[str], Path]:
