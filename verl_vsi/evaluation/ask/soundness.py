@@ -45,6 +45,8 @@ def check_answered(answers: Sequence[Answer]) -> None:
 def check_readable(answers: Sequence[Answer], journal: Path) -> None:
     """At least one answer could be read, where the model wrote any.
 
+    Blind, a model may well write nothing that answers: unless something is plainly broken, that is a result.
+
     Args:
         answers: those that have come.
         journal: where they are kept.
@@ -55,23 +57,32 @@ def check_readable(answers: Sequence[Answer], journal: Path) -> None:
     written = [answer for answer in answers if answer.status in ("ok", "empty")]
     if not written or not all(answer.unparsed for answer in written):
         return
+    fault = _fault(written)
+    if fault is None and written[0].video is None:
+        return
     first = written[0].response[:_QUOTED] or f"({written[0].error or 'nothing'})"
     raise UnsoundError(
-        f"none of {len(written)} answers can be read as one; the first: '{visible(first)}'. {_likely_cause(written)}. "
+        f"none of {len(written)} answers can be read as one; the first: '{visible(first)}'. "
+        f"{fault or _likely_cause(written)}. "
         f"No result is written. Remove {journal} to ask again, or add --incomplete to write it as it is"
     )
 
 
-def _likely_cause(answers: Sequence[Answer]) -> str:
+def _fault(answers: Sequence[Answer]) -> str | None:
+    """What is plainly broken, whatever the model was shown; None: nothing."""
     texts = [answer.response.strip() for answer in answers]
     if not any(texts):
         return "The model writes nothing: look at its chat template, and at the server's log"
     if all(len(set(text)) <= 1 for text in texts):
         return "Each is one character, again and again: weights that are not finite (NaN), or damaged, do that"
-    if sum(answer.truncated for answer in answers) > len(answers) / 2:
-        return "Most were cut short: raise --max-tokens"
     if len(set(texts)) == 1 and len(answers) > 1:
         return "All are the same text: the model does not see the questions, or its weights are damaged"
+    return None
+
+
+def _likely_cause(answers: Sequence[Answer]) -> str:
+    if sum(answer.truncated for answer in answers) > len(answers) / 2:
+        return "Most were cut short: raise --max-tokens"
     return "The prompts or the reading may not be this model's: look at --preset, --mode and --extraction"
 
 
