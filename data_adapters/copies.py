@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from verl_vsi.data_adapters.files import inside
+from verl_vsi.data_adapters.files import inside, sha256
 from verl_vsi.data_adapters.leakage import benchmark_scenes
 
 
@@ -46,6 +45,5 @@ def _file(root: str | Path, video: str) -> Path | None:
 
 def _digest(path: Path, known: dict[Path, str]) -> str:
     if path not in known:
-        with path.open("rb") as file:
-            known[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        known[path] = sha256(path)
     return known[path]

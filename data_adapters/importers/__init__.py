@@ -1,6 +1,6 @@
 """Ready-made question files of others, recognised by their content, as rows."""
 
 from verl_vsi.data_adapters.importers.convert import import_rows
-from verl_vsi.data_adapters.importers.fields import parse_mapping
+from verl_vsi.data_adapters.importers.fields import FIELDS
 
-__all__ = ["import_rows", "parse_mapping"]
+__all__ = ["FIELDS", "import_rows"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,21 +61,6 @@ def read_fields(record: Record, mapping: ColumnMap) -> RecordFields:
         paths=tuple(dict.fromkeys(_paths(_value(record, "video", mapping)))),
         dataset=_text(_value(record, "dataset", mapping)),
     )
-
-
-def parse_mapping(pairs: Sequence[str]) -> ColumnMap:
-    """``["question=Q", "answer=A"]`` as a mapping.
-
-    Raises:
-        ValueError: not of that form, or a field that we do not know.
-    """
-    mapping: dict[str, str] = {}
-    for pair in pairs:
-        field, _, column = pair.partition("=")
-        if field not in FIELDS or not column:
-            raise ValueError(f"--map {pair}: expected FIELD=COLUMN with FIELD one of {', '.join(FIELDS)}")
-        mapping[field] = column
-    return mapping
 
 
 def columns_and_row(record: Record) -> str:

@@ -11,7 +11,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -24,6 +24,9 @@ from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 from typer.models import OptionInfo
 
+WIDE = 4000
+"""Columns of what is no terminal."""
+
 
 class PipedConsole(Console):
     """rich's console; into a pipe or a file it prints whole lines, where rich would wrap them at 80 columns."""
@@ -34,9 +37,6 @@ class PipedConsole(Console):
         size = super().size
         return size if self.is_terminal or "COLUMNS" in os.environ else ConsoleDimensions(WIDE, size.height)
 
-
-WIDE = 4000
-"""Columns of what is no terminal."""
 
 console = PipedConsole()
 
@@ -62,8 +62,8 @@ def say(text: str, style: str = "") -> None:
     console.print(f"[{style}]{escape(text)}[/]" if style else escape(text), soft_wrap=True)
 
 
-class Terminated(BaseException):
-    """SIGTERM has arrived."""
+class Terminated(SystemExit):
+    """SIGTERM has arrived. As Python's own exit it comes through an event loop, which swallows other exceptions."""
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def sigterm_raises() -> Iterator[None]:
 
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, lambda *_: None)  # a second one would cut the cleaning short
-        raise Terminated
+        raise Terminated(143)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
@@ -178,6 +178,27 @@ def _finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number")
     return value
+
+
+def named_values(option: str, words: Sequence[str], names: Collection[str], form: str = "NAME=VALUE") -> dict[str, str]:
+    """The values of a repeatable option whose words are of the form NAME=VALUE.
+
+    Args:
+        option: its name, for the error.
+        words: as the user gave them.
+        names: those that there are.
+        form: what the option's help calls the two.
+
+    Raises:
+        ValueError: a word of another form, or a name that is not among `names`.
+    """
+    values = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in names or not value:
+            raise ValueError(f"{option} {word}: write {form} with {form.partition('=')[0]} one of {', '.join(names)}")
+        values[name] = value
+    return values
 
 
 Root = Annotated[Path, typer.Option(envvar="VSI_ROOT", help="The data root (vsi.root).")]

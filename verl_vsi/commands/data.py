@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from verl_vsi.commands import data_views as views
-from verl_vsi.commands._common import OptionalRoot, Root, command, console, number, say
+from verl_vsi.commands._common import OptionalRoot, Root, command, console, named_values, number, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,12 +147,12 @@ def import_(
     extraction: Extraction = "robust",
 ) -> None:
     """Bring in a ready-made question file, e.g. the hub's OPPOer/VSI-100k."""
-    from verl_vsi.data_adapters.importers import import_rows, parse_mapping
+    from verl_vsi.data_adapters.importers import FIELDS, import_rows
     from verl_vsi.data_adapters.vsi100k import write_outcome
 
     origin = {"builder": "data import", "source": file.name, "published": published}
     with console.status(f"reading {file.name}"):
-        columns = parse_mapping(map or [])
+        columns = named_values("--map", map or [], FIELDS, "FIELD=COLUMN")
         rows = import_rows(file, mapping=columns, published=published, split=split, extraction=extraction)
         outcome = write_outcome(out, rows, origin)
     views.show_outcome(outcome)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verl_vsi.commands._common import FrameOptions, OptionalRoot, command, console, number, say
+from verl_vsi.commands._common import FrameOptions, OptionalRoot, command, console, named_values, number, say
 
 if TYPE_CHECKING:
     from verl_vsi.evaluation.ask.content_parts import Send
@@ -119,32 +116,31 @@ def evaluate(
     from verl_vsi.config.model_shape import patch_size
     from verl_vsi.evaluation.ask.endpoint import Endpoint
     from verl_vsi.evaluation.ask.evaluation import condition_jobs
-    from verl_vsi.evaluation.ask.paper_tables import parse_models, plan_table
+    from verl_vsi.evaluation.ask.paper_tables import NAMES, plan_table
     from verl_vsi.evaluation.ask.run import run_jobs
     from verl_vsi.evaluation.ask.server import ServerSettings
     from verl_vsi.evaluation.ask.trained_with import trained_with
     from verl_vsi.evaluation.report.table_formats import results_table
 
     model = model or model_option
-    with _sigterm_unwinds():
-        _check(model, questions, protocol, paper)
-        if frames.patch_size is None:
-            frames = replace(frames, patch_size=patch_size(model))
-        own = None if paper.table or remote.base_url else trained_with(model)
-        evaluation = _evaluation(questions, protocol, frames, paper, own)
-        evaluation = replace(evaluation, model=model, name=name, incomplete=incomplete, send=remote.sent_as())
-        if own is not None:
-            say(own.line(evaluation.protocol))
-        endpoint = Endpoint(model=model, **{k: v for k, v in vars(remote).items() if k != "send"})
-        server = ServerSettings(local.lora, local.max_model_len, tuple(local.serve_arg or ()))
-        if paper.table:
-            models = parse_models(paper.given or [])
-            plan = plan_table(paper.table, paper.size, models, evaluation, out, protocol.max_tokens)
-            _run_table(plan, endpoint, server, out)
-        else:
-            jobs = condition_jobs(evaluation, questions.condition or ["normal"], out)
-            results = run_jobs(model, jobs, endpoint, server, out / "server.log", console)
-            console.print(results_table(results))
+    _check(model, questions, protocol, paper)
+    if frames.patch_size is None:
+        frames = replace(frames, patch_size=patch_size(model))
+    own = None if paper.table or remote.base_url else trained_with(model)
+    evaluation = _evaluation(questions, protocol, frames, paper, own)
+    evaluation = replace(evaluation, model=model, name=name, incomplete=incomplete, send=remote.sent_as())
+    if own is not None:
+        say(own.line(evaluation.protocol))
+    endpoint = Endpoint(model=model, **{k: v for k, v in vars(remote).items() if k != "send"})
+    server = ServerSettings(local.lora, local.max_model_len, tuple(local.serve_arg or ()))
+    if paper.table:
+        models = named_values("--given", paper.given or [], NAMES, "NAME=MODEL")
+        plan = plan_table(paper.table, paper.size, models, evaluation, out, protocol.max_tokens)
+        _run_table(plan, endpoint, server, out)
+    else:
+        jobs = condition_jobs(evaluation, questions.condition or ["normal"], out)
+        results = run_jobs(model, jobs, endpoint, server, out / "server.log", console)
+        console.print(results_table(results))
 
 
 def _check(model: str, questions: QuestionOptions, protocol: ProtocolOptions, paper: TableOptions) -> None:
@@ -204,17 +200,3 @@ def _run_table(plan: TablePlan, endpoint: Endpoint, server: ServerSettings, out:
         say(f"row {row} is missing: {why}", "red")
     if failed:
         raise SystemExit(1)
-
-
-@contextmanager
-def _sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM unwind like Ctrl-C, so that servers stop."""
-
-    def leave(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

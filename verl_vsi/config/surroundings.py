@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from verl_vsi.config.checkpoints import RECORD_VARIABLE
 from verl_vsi.config.secret_values import MASK, is_secret_variable, mask_text
+from verl_vsi.config.trainers import option_words
 from verl_vsi.config.weights import weights_sha256
 from verl_vsi.run_mark import VARIABLE as RUN_VARIABLE
 
@@ -56,13 +56,7 @@ def shell(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> dict[str,
 
 def config_words(words: Sequence[str]) -> list[str]:
     """Of a command's words those that tell Hydra where configs are."""
-    kept: list[str] = []
-    for word, following in zip_longest(words, words[1:], fillvalue=""):
-        if word in CONFIG_WORDS:
-            kept += [word, following]
-        elif word.startswith(tuple(f"{option}=" for option in CONFIG_WORDS if option.startswith("--"))):
-            kept.append(word)
-    return kept
+    return [word for option, _ in option_words(words, CONFIG_WORDS) for word in option]
 
 
 def source(root: Path = ROOT) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -173,10 +173,19 @@ def read_recipe(path: Path) -> Mapping[str, Any]:
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
     """Folders given by ``--config-dir X``, ``--config-dir=X`` or ``-cd X``."""
-    folders = []
+    return [Path(value) for _, value in option_words(arguments, ("--config-dir", "-cd"))]
+
+
+def option_words(arguments: Sequence[str], names: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+    """(its words, its value) of each option: ``--name X``, ``--name=X`` or ``-n X``.
+
+    Args:
+        arguments: a command's words.
+        names: of the options, with their dashes.
+    """
     for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
-        if argument in ("--config-dir", "-cd"):
-            folders.append(Path(following))
-        elif argument.startswith("--config-dir="):
-            folders.append(Path(argument.partition("=")[2]))
-    return folders
+        name, sign, value = argument.partition("=")
+        if argument in names:
+            yield [argument, following], following
+        elif sign and name in names and name.startswith("--"):
+            yield [argument], value

@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 import verl_vsi.commands
-from verl_vsi.commands._common import command
+from verl_vsi.commands._common import command, named_values
 
 RUN = CliRunner(env={"COLUMNS": "120"})
 
@@ -135,7 +135,7 @@ def test_every_command_ends_by_the_common_rule(path: Path) -> None:
 
 
 SLOW = """
-import sys, time, typer
+import asyncio, sys, time, typer
 from pathlib import Path
 from verl_vsi.commands._common import command
 from verl_vsi.data_adapters.files import atomic_path
@@ -154,9 +154,13 @@ app()
 """
 
 
+IN_AN_EVENT_LOOP = SLOW.replace("time.sleep(600)", "asyncio.run(asyncio.sleep(600))")
+
+
+@pytest.mark.parametrize("code", [SLOW, IN_AN_EVENT_LOOP], ids=["plain", "in an event loop"])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_cleans_up_and_has_its_status(tmp_path: Path, number: int, status: int) -> None:
-    command = [sys.executable, "-c", SLOW, str(tmp_path)]
+def test_a_signal_cleans_up_and_has_its_status(tmp_path: Path, code: str, number: int, status: int) -> None:
+    command = [sys.executable, "-c", code, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "at work\n"
@@ -164,6 +168,16 @@ def test_a_signal_cleans_up_and_has_its_status(tmp_path: Path, number: int, stat
     said, _ = process.communicate(timeout=60)
     assert (process.returncode, "the same command goes on where it was" in said) == (status, True)
     assert not list(tmp_path.iterdir())
+
+
+def test_words_of_the_form_name_value() -> None:
+    assert named_values("--map", ["a=1", "b=x=y", "a=2"], ("a", "b")) == {"a": "2", "b": "x=y"}
+
+
+@pytest.mark.parametrize("word", ["question", "question=", "fragen=Frage", "=Frage", ""])
+def test_a_word_of_another_form_is_refused(word: str) -> None:
+    with pytest.raises(ValueError, match=f"--map {word}: write FIELD=COLUMN with FIELD one of question, answer"):
+        named_values("--map", [word], ("question", "answer"), "FIELD=COLUMN")
 
 
 def test_a_pipe_gets_whole_lines() -> None:

@@ -19,6 +19,7 @@ from verl_vsi.commands.data import app
 from verl_vsi.data_adapters.mp4 import encode_mp4
 from verl_vsi.data_adapters.rows import read_fingerprint, read_rows
 from verl_vsi.data_adapters.synthetic_rooms import render_split
+from verl_vsi.lifetime.leftovers import is_alive
 
 COUNT = {"scene": "scene0191_00", "question": "How many trash can(s)in the room?", "answer": "3"}
 
@@ -128,7 +129,7 @@ def test_an_audit_of_clean_rows_says_so(root: Path, tmp_path: Path):
         (("build", "o.parquet", "--scenes", "a", "--rules", "papers"), "there is no rule set 'papers'"),
         (("build", "o.parquet", "--scenes", "a", "--total", "counting=3"), "--total counting=3: expected TASK=N"),
         (("import", "o.parquet", "--file", "none.json"), "none.json: no such file"),
-        (("import", "o.parquet", "--file", "none.json", "--map", "x=y"), "expected FIELD=COLUMN"),
+        (("import", "o.parquet", "--file", "none.json", "--map", "x=y"), "write FIELD=COLUMN"),
         (("bench", "o.parquet", "--questions", "none.jsonl"), "download test.jsonl"),
         (("check",), "give files of rows and --root"),
         (("audit", "none.parquet"), "none.parquet: no such file; make it with"),
@@ -147,13 +148,6 @@ def _children(pid: int) -> list[int]:
     return [int(p) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for p in tasks.read_text().split()]
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes in /proc")
 def test_a_killed_rendering_goes_on_to_the_same_files(tmp_path: Path):
     command = [sys.executable, "-m", "verl_vsi.cli", "data", "rooms", str(tmp_path / "cut"), "--split", "train"]
@@ -165,9 +159,9 @@ def test_a_killed_rendering_goes_on_to_the_same_files(tmp_path: Path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + 20
-    while any(map(_alive, workers)) and time.monotonic() < deadline:
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(map(_alive, workers))  # none waits for work for ever
+    assert not any(map(is_alive, workers))  # none waits for work for ever
     assert not (tmp_path / "cut" / "rooms" / "train.scenes.jsonl").exists()
     for folder in ("cut", "whole"):
         render_split(tmp_path / folder, "train", 60, 9, workers=1, quiet=True)

@@ -49,21 +49,6 @@ class TablePlan:
     missing: Mapping[str, str]
 
 
-def parse_models(words: Sequence[str]) -> dict[str, str]:
-    """``sft=PATH`` -> {"sft": "PATH"}.
-
-    Raises:
-        ValueError: no ``=``, or a name that no row has.
-    """
-    models = {}
-    for word in words:
-        name, _, path = word.partition("=")
-        if name not in NAMES or not path:
-            raise ValueError(f"--given '{word}': write NAME=MODEL with NAME one of {', '.join(NAMES)}")
-        models[name] = path
-    return models
-
-
 def plan_table(
     table: str, size: str, models: Mapping[str, str], evaluation: Evaluation, out: Path, max_tokens: int | None = None
 ) -> TablePlan:

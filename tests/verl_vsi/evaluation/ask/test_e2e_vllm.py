@@ -19,6 +19,7 @@ import pytest
 from rich.console import Console
 
 from verl_vsi.evaluation.ask.checkpoints import as_served
+from verl_vsi.lifetime.leftovers import is_alive
 
 pytest.importorskip("vllm", reason="serves a real model")
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]  # with the demonstration that it may have to run first
@@ -108,7 +109,7 @@ def test_tables_killed_in_the_middle_leave_no_server_and_go_on_to_the_result_of_
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert server
-    wait_for(lambda: not any(alive(pid) for pid in server), 120)
+    wait_for(lambda: not any(is_alive(pid) for pid in server), 120)
     before, base_result = lines(journal), cut / "2B_base_vanilla" / "normal.json"
     assert base_result.exists()
     assert not journal.with_name("normal.json").exists()
@@ -179,13 +180,6 @@ def children(pid: int) -> list[int]:
     """All descendants."""
     direct = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return direct + [g for c in direct for g in children(c)]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def wait_for(holds: Callable[[], bool], seconds: float) -> None:

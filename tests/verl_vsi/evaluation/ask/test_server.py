@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from verl_vsi.evaluation.ask.server import ServerError, ServerSpec, serve
+from verl_vsi.lifetime.leftovers import is_alive
 
 GUARD = "verl_vsi.lifetime.process_guard"
 
@@ -21,19 +22,11 @@ time.sleep(600)
 """
 
 
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def wait_for_the_end(pid: int) -> bool:
     end = time.monotonic() + 15
-    while alive(pid) and time.monotonic() < end:
+    while is_alive(pid) and time.monotonic() < end:
         time.sleep(0.05)
-    return not alive(pid)
+    return not is_alive(pid)
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
@@ -55,7 +48,7 @@ def test_a_server_and_its_children_end_with_whoever_started_it(tmp_path: Path, h
     while not (log.exists() and log.read_text().endswith("\n")) and time.monotonic() < end:
         time.sleep(0.05)
     grandchild = int(log.read_text())
-    assert alive(grandchild)
+    assert is_alive(grandchild)
     if how == "killed":
         os.kill(process.pid, signal.SIGKILL)
     else:
