@@ -15,6 +15,7 @@ os.environ.setdefault(
     "VSI_RUN", "tests"
 )  # so that what a run of ours changes is there; tests of other runs take it out
 os.environ.pop("COLUMNS", None)  # pytest's workers have it: what is printed would be as wide as theirs
+os.unsetenv("COLUMNS")  # and readline, which pytest imports, sets it behind Python's back
 os.environ["PYTHONPATH"] = os.pathsep.join(  # processes that tests start find tests/support too
     filter(None, (str(Path(__file__).parent / "support"), os.environ.get("PYTHONPATH")))
 )

@@ -15,7 +15,7 @@ COMMANDS = {
     "data": "build, import, check and audit rows of questions",
     "frames": "decode videos once, ahead of training",
     "rewards": "explain a score, term by term",
-    "recipes": "list, show, compare and estimate recipes",
+    "recipes": "list, show, compare, estimate and write recipes",
     "eval": "score a model on VSI-Bench or on rows of your own",
     "report": "tables and pictures from results and runs",
     "compare": "what differs between two results",

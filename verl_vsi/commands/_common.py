@@ -1,4 +1,4 @@
-"""What the commands share: what they print with, how they end, and options in groups.
+"""What the commands share: how they end, options in groups, and `--json`.
 
 Exit status: 0 done; 1 a run failed, or a check found something; 2 wrong usage or input; 130 an interrupt
 (SIGINT), 143 SIGTERM, after which everything is cleaned up in the same way.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -20,25 +19,9 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
-from rich.console import Console, ConsoleDimensions
-from rich.markup import escape
 from typer.models import OptionInfo
 
-WIDE = 4000
-"""Columns of what is no terminal."""
-
-
-class PipedConsole(Console):
-    """rich's console; into a pipe or a file it prints whole lines, where rich would wrap them at 80 columns."""
-
-    @property
-    def size(self) -> ConsoleDimensions:  # pyright: ignore[reportIncompatibleMethodOverride] (no setter)
-        """Of the terminal; where there is none and ``COLUMNS`` says nothing, wide enough for any line."""
-        size = super().size
-        return size if self.is_terminal or "COLUMNS" in os.environ else ConsoleDimensions(WIDE, size.height)
-
-
-console = PipedConsole()
+from verl_vsi.commands._console import console, say
 
 WRONG_INPUT = (
     ValueError,
@@ -50,16 +33,6 @@ WRONG_INPUT = (
     PermissionError,
 )
 """Errors that the user's words or files cause: status 2."""
-
-
-def say(text: str, style: str = "") -> None:
-    """Print a line as it is, brackets included.
-
-    Args:
-        text: the line.
-        style: rich's, e.g. ``red`` or ``dim``.
-    """
-    console.print(f"[{style}]{escape(text)}[/]" if style else escape(text), soft_wrap=True)
 
 
 class Terminated(SystemExit):
@@ -122,7 +95,7 @@ def command(*failures: type[Exception]) -> Callable[[Callable[..., None]], Calla
 
         @wraps(function)
         def run(**values: Any) -> None:
-            with exit_status(*failures):
+            with console.printing(as_json=values.pop("as_json")), exit_status(*failures):
                 for name, group in groups.items():
                     values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
                 function(**values)
@@ -134,6 +107,7 @@ def command(*failures: type[Exception]) -> Callable[[Callable[..., None]], Calla
                 _options(groups[name]) if name in groups else [_parameter(name, hints[name], parameter.default)]
             )
         ]
+        parameters.append(_parameter("as_json", AsJson, default=False))
         run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
@@ -201,6 +175,7 @@ def named_values(option: str, words: Sequence[str], names: Collection[str], form
     return values
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print tables and lines as one JSON object.")]
 Root = Annotated[Path, typer.Option(envvar="VSI_ROOT", help="The data root (vsi.root).")]
 OptionalRoot = Annotated[Path | None, typer.Option(envvar="VSI_ROOT", help="The data root (vsi.root).")]
 

@@ -1,4 +1,4 @@
-"""`verl-vsi recipes`: list, show, compare and estimate recipes; nothing is started."""
+"""`verl-vsi recipes`: list, show, compare, estimate and write recipes; nothing is started."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from verl_vsi.commands._common import command, console, number
+from verl_vsi.commands._common import command, console, number, say
 from verl_vsi.config import recipes
+from verl_vsi.config.trainers import USER_VARIABLE
 
-app = typer.Typer(help="List, show, compare and estimate recipes.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="List, show, compare, estimate and write recipes.", no_args_is_help=True, add_completion=False)
 
 ConfigDir = Annotated[
     Path | None, typer.Option("--config-dir", help="A folder of yours with recipe/*.yaml (or set VSI_RECIPES).")
@@ -103,6 +104,26 @@ def estimate(
     console.print(table)
     if smaller:
         console.print(f"it would fit with {smaller}", highlight=False, markup=False)
+
+
+@app.command()
+@command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the recipe to write.")],
+    like: Annotated[str, typer.Option(help="The recipe that it builds on.")] = "vsgrpo_2b",
+    to: Annotated[
+        Path, typer.Option(envvar=USER_VARIABLE, help="Folder of your recipes; the file is recipe/NAME.yaml in it.")
+    ] = Path("my_recipes"),
+) -> None:
+    """Write a recipe of your own, to edit: it builds on another, and shows what that one sets.
+
+    Example: verl-vsi recipes new bold --like vsgrpo_2b --to my_recipes
+    """
+    from verl_vsi.config.new_recipe import write_recipe
+
+    with _composer(None) as compose:
+        path = write_recipe(name, like, to, compose)
+    say(f"{path}: edit it; its first lines say how to run it")
 
 
 @contextmanager

@@ -61,8 +61,9 @@ class Frames(_Node):
     on_error: Literal["raise", "skip", "quarantine"]
     """What to do about a video that can't be decoded."""
     timeout: Positive
-    memory: Positive
     """Seconds that decoding one video may take."""
+    memory: Positive
+    """GiB that decoding one video may take."""
     store: str
     """Folder of the frame store."""
 
@@ -153,8 +154,11 @@ class Hardware(_Node):
     """A machine, as `hardware=` names it."""
 
     nnodes: Count
+    """Machines."""
     n_gpus_per_node: Count
+    """GPUs of each."""
     device: Literal["cuda", "npu", "cpu"]
+    """What trains and samples."""
     dtype: Literal["bfloat16", "float16", "float32"]
     """vLLM's."""
     param_dtype: Literal["bf16", "fp16", "fp32"]
@@ -162,16 +166,23 @@ class Hardware(_Node):
     tensor_parallel: Count
     """Megatron's, in training."""
     rollout_tensor_parallel: Count
+    """vLLM's."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)]
+    """Share of a GPU's memory that vLLM takes."""
     sleep_mode: bool
     """vLLM gives its memory back while training."""
     enforce_eager: bool
+    """vLLM goes without CUDA graphs."""
     torch_compile: bool
+    """The actor's entropy and the FSDP2 engine are compiled."""
     offload: bool
     """Weights and optimizer wait in host memory."""
     ray_cpus: Count | None
+    """CPUs that Ray takes the machine for; null: as many as there are."""
     ray_gpus: Count | None
+    """GPUs that Ray takes the machine for; null: as many as there are."""
     kv_cache_bytes: Count | None
+    """vLLM's KV cache; null: by `gpu_memory_utilization`."""
 
 
 class Vsi(_Node):
@@ -257,7 +268,25 @@ def fields_of(path: list[str]) -> list[str]:
     """
     node: Any = Vsi
     for part in path:
-        annotation = node.model_fields[part].annotation
-        kinds = [kind for kind in getattr(annotation, "__args__", (annotation,)) if hasattr(kind, "model_fields")]
-        node = kinds[0]
+        node = _group(node.model_fields[part])
     return list(node.model_fields)
+
+
+def meanings(node: Any = Vsi, prefix: str = "vsi") -> dict[str, str]:
+    """Dotted key -> what it means, in the order of the schema; groups are left out.
+
+    Args:
+        node: a group of keys.
+        prefix: its own dotted key.
+    """
+    keys: dict[str, str] = {}
+    for name, field in node.model_fields.items():
+        group = _group(field)
+        keys |= meanings(group, f"{prefix}.{name}") if group else {f"{prefix}.{name}": field.description or ""}
+    return keys
+
+
+def _group(field: Any) -> Any:
+    """The group of keys that a field holds; None where it holds a value."""
+    kinds = getattr(field.annotation, "__args__", (field.annotation,))
+    return next((kind for kind in kinds if hasattr(kind, "model_fields")), None)

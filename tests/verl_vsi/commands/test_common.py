@@ -178,9 +178,3 @@ def test_words_of_the_form_name_value() -> None:
 def test_a_word_of_another_form_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match=f"--map {word}: write FIELD=COLUMN with FIELD one of question, answer"):
         named_values("--map", [word], ("question", "answer"), "FIELD=COLUMN")
-
-
-def test_a_pipe_gets_whole_lines() -> None:
-    code = "from verl_vsi.commands._common import console, say; say('word ' * 100); console.print('x' * 300)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert [len(line.rstrip()) for line in done.stdout.splitlines()] == [499, 300]

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from verl_vsi.config import recipes
 from verl_vsi.config.recipes import Composer
-from verl_vsi.config.schema import check_node, fields_of
+from verl_vsi.config.schema import check_node, fields_of, meanings
 
 pytest.importorskip("verl")
 
@@ -78,3 +78,7 @@ def test_all_problems_are_told_at_once(compose: Composer) -> None:
 @pytest.mark.parametrize(("path", "key"), [([], "frames"), (["frames"], "nframes"), (["reward"], "numeric")])
 def test_fields_of_a_node_are_listed(path: list[str], key: str) -> None:
     assert key in fields_of(path)
+
+
+def test_every_key_says_what_it_means() -> None:
+    assert not [key for key, meaning in meanings().items() if not meaning.endswith(".")]
