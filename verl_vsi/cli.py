@@ -17,6 +17,7 @@ COMMANDS = {
     "rewards": "explain a score, term by term",
     "recipes": "list, show, compare, estimate and write recipes",
     "eval": "score a model on VSI-Bench or on rows of your own",
+    "export": "a run's checkpoint as a Hugging Face folder",
     "report": "tables and pictures from results and runs",
     "compare": "what differs between two results",
     "miniature": "the paper's experiment on this machine, in minutes",

@@ -61,6 +61,7 @@ FLOORS = (
     ("plugin",),
     ("doctor.check",),
     ("doctor",),
+    ("commands._console",),
     ("commands._common",),
     ("commands",),
     ("cli",),

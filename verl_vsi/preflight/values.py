@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from verl_vsi.config.problems import Problem
-from verl_vsi.config.schema import check_node
+from verl_vsi.config.schema_check import check_node
 
 
 def check_vsi(config: DictConfig) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from verl_vsi.commands.recipes import app
 from verl_vsi.config.recipes import composer, differences, settings
-from verl_vsi.config.schema import check_node
+from verl_vsi.config.schema_check import check_node
 
 pytest.importorskip("verl")
 

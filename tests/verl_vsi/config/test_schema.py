@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from verl_vsi.config import recipes
 from verl_vsi.config.recipes import Composer
-from verl_vsi.config.schema import check_node, fields_of, meanings
+from verl_vsi.config.schema import fields_of, meanings
+from verl_vsi.config.schema_check import check_node
 
 pytest.importorskip("verl")
 

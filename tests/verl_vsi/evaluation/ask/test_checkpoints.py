@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from verl_vsi.evaluation.ask.checkpoints import LORA_MARK, CheckpointError, as_served, find_shards, identity
+from verl_vsi.evaluation.ask.export import export_model
 from verl_vsi.evaluation.ask.merging import ADAPTER, MergeError
 from verl_vsi.evaluation.ask.server import NAME, ServerSpec, serve
 
@@ -122,6 +123,14 @@ def test_a_lora_checkpoint_is_served_as_trained_and_not_as_the_base(run: Path) -
     assert served.model == str(merged)
     assert served.adapters == {"lora": str(merged / ADAPTER)}
     assert (Path(folded.model) / "chat_template.jinja").exists()
+
+
+@pytest.mark.e2e
+def test_a_lora_checkpoint_is_exported_as_trained(run: Path, tmp_path: Path) -> None:
+    out = export_model(run, tmp_path / "out", "as trained", QUIET)
+    to_trainer, to_base = map(float, python(LOGITS, str(run.parent), str(out)).split())
+    assert to_trainer < 1e-4
+    assert to_base > 0.1
 
 
 @pytest.mark.e2e
