@@ -86,7 +86,8 @@ def passes_table(model: str | None = None, n: int = 14) -> str:
 
 COMMANDS_HEAD = """# Commands
 
-Generated from the commands themselves. Exit status: 0 done; 1 a run failed or a check found something; 2 wrong usage or
+Generated from the commands themselves. With `--json` each prints one object in place of text: `tables` (title, columns,
+rows of texts) and `lines`. Exit status: 0 done; 1 a run failed or a check found something; 2 wrong usage or
 input; 130 an interrupt.
 """
 
