@@ -103,6 +103,20 @@ def show_audit(path: Path, fingerprint: Mapping[str, Any], audit: Audit) -> None
         table.add_row(*_task_row(task, task_audit))
     console.print(table)
     say("scores in %: exact match, or mean relative accuracy for numbers (VSI-Bench)")
+    _show_support(audit)
+
+
+def _show_support(audit: Audit) -> None:
+    """Shares of the questions that sampled frames do not support, where rows say."""
+    choices = list(dict.fromkeys(choice for task in audit.tasks.values() for choice in task.unsupported))
+    if not choices:
+        say("whether the sampled frames show what is asked: the rows do not say (data build from rooms or --scannet)")
+        return
+    table = Table(Column("not supported by the frames, %", no_wrap=True), *choices)
+    for name, task in audit.tasks.items():
+        shares = (task.unsupported.get(choice) for choice in choices)
+        table.add_row(name, *["-" if share is None else f"{100 * share:.1f}" for share in shares])
+    console.print(table)
 
 
 def _show_leaks(published: bool, audit: Audit) -> None:
