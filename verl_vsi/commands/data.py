@@ -85,19 +85,34 @@ def rooms(
 def import_(
     out: Out,
     file: Annotated[Path, typer.Option(help="Ready-made questions: JSON, JSONL or parquet.")],
+    format: Annotated[
+        str | None,
+        typer.Option(help="A published set: vsi-train-10k, vsi-590k, spacer-151k, spatialladder-26k or vilasr."),
+    ] = None,
     map: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN where content does not tell; repeatable.")] = None,
+    keep_out: Annotated[
+        Path | None, typer.Option(help="Scenes to leave out, too: ReVSI's 3d_annotation.json, or a name a line.")
+    ] = None,
     published: Published = False,
     split: Split = "train",
     extraction: Extraction = "robust",
 ) -> None:
-    """Bring in a ready-made question file, e.g. the hub's OPPOer/VSI-100k."""
+    """Bring in a ready-made question file, e.g. the hub's OPPOer/VSI-100k, or a training set of others by name."""
     from verl_vsi.data_adapters.importers import import_rows, parse_mapping
+    from verl_vsi.data_adapters.importers.training_sets import training_set
+    from verl_vsi.data_adapters.leakage import read_scene_names
     from verl_vsi.data_adapters.vsi100k import write_outcome
 
+    source = training_set(format) if format else None
     origin = {"builder": "data import", "source": file.name, "published": published}
+    if source:
+        origin |= {"set": source.source, "licence": source.licence}
+        say(f"{source.source} ({source.files}); licence: {source.licence}")
     with console.status(f"reading {file.name}"):
         columns = parse_mapping(map or [])
-        rows = import_rows(file, mapping=columns, published=published, split=split, extraction=extraction)
+        names = read_scene_names(keep_out) if keep_out else frozenset()
+        settings = {"published": published, "split": split, "extraction": extraction}
+        rows = import_rows(file, mapping=columns, source=source, kept_out=names, **settings)
         outcome = write_outcome(out, rows, origin)
     views.show_outcome(outcome)
 
