@@ -190,6 +190,9 @@ def audit(
     file: Annotated[Path, typer.Argument(help="A parquet file of rows.")],
     root: OptionalRoot = None,
     extraction: Extraction = "robust",
+    shortcuts: Annotated[
+        bool, typer.Option("--shortcuts", help="Also measure what can be answered without the videos (scikit-learn).")
+    ] = False,
 ) -> None:
     """Show overlap with the benchmark, duplicates, answers, chance and most-frequent-answer scores per task.
 
@@ -201,5 +204,11 @@ def audit(
 
     fingerprint = read_fingerprint(file)
     views.show_audit(file, fingerprint, audit_rows(iter_rows(file), extraction))
+    if shortcuts:
+        from verl_vsi.data_adapters.shortcuts import shortcuts as measure
+
+        with console.status("learning from words alone"):
+            answerable = measure(iter_rows(file))
+        views.show_shortcuts(answerable)
     if root is not None:
         views.show_copies(benchmark_copies(iter_rows(file), root))

@@ -16,6 +16,7 @@ from verl_vsi.commands._common import console, say
 if TYPE_CHECKING:
     from verl_vsi.data_adapters.audit import Audit, Missing, TaskAudit
     from verl_vsi.data_adapters.scannet.videos import ScanVideo
+    from verl_vsi.data_adapters.shortcuts import Shortcut
     from verl_vsi.data_adapters.vsi100k import RowsOutcome
 
 SHOWN = 20
@@ -139,6 +140,18 @@ def _show_problems(audit: Audit) -> None:
         say(f"{rows} rows can't be scored, and are left out below:", "red")
         for problem, numbers in list(audit.problems.items())[:SHOWN]:
             say(f"  row {numbers[0]}{f' and {len(numbers) - 1} more' if len(numbers) > 1 else ''}: {problem}")
+
+
+def show_shortcuts(shortcuts: Mapping[str, Shortcut]) -> None:
+    """What a model of the words alone scores, per task and over all questions that it answered."""
+    table = Table(Column("task", no_wrap=True), "rows", "answerable without video, %")
+    for task, shortcut in shortcuts.items():
+        score = "-" if shortcut.score is None else f"{100 * shortcut.score:.1f}"
+        table.add_row(task, str(shortcut.rows), score)
+    console.print(table)
+    scores = [shortcut.score for shortcut in shortcuts.values() if shortcut.score is not None]
+    if scores:
+        say(f"answerable without video: {100 * sum(scores) / len(scores):.1f} %, mean of the tasks; scenes apart")
 
 
 def show_copies(copies: Mapping[str, str]) -> None:
