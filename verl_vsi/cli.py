@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "score a model on VSI-Bench or on rows of your own",
     "report": "tables and pictures from results and runs",
     "compare": "what differs between two results",
+    "card": "a model card and data cards of a run",
     "miniature": "the paper's experiment on this machine, in minutes",
     "experiment": "modes, reward hacking, KL on and off: tried on the miniature",
 }
