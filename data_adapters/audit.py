@@ -14,6 +14,7 @@ from typing import Any
 
 from verl_vsi.data_adapters import schema
 from verl_vsi.data_adapters.files import inside
+from verl_vsi.data_adapters.frame_support import frames_in
 from verl_vsi.data_adapters.leakage import BENCHMARK_SCENE, benchmark_scenes, ids_and_paths, leaks
 from verl_vsi.data_adapters.row_checks import row_problem
 from verl_vsi.data_adapters.rows import ContentDigest
@@ -34,6 +35,7 @@ class TaskAudit:
         chance: score of a random guess; None for numbers.
         most_frequent: the answer given most often.
         most_frequent_score: what always giving it scores: exact match, or mean relative accuracy for numbers.
+        unsupported: choice of frames -> share of the questions that these frames do not support, of those that say.
     """
 
     rows: int
@@ -41,6 +43,7 @@ class TaskAudit:
     chance: float | None
     most_frequent: str
     most_frequent_score: float
+    unsupported: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class _Tally:
     answers: Counter[str] = field(default_factory=Counter)
     chances: list[float] = field(default_factory=list)
     numeric: bool = False
+    supported: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
 
 
 class _Counts:
@@ -146,6 +150,8 @@ def _count(tally: _Tally, info: Mapping[str, Any], answer: str) -> None:
     choices = len(info.get("options") or ()) or WORD_CHOICES.get(str(info.get("task")), 0)
     if choices and not tally.numeric:
         tally.chances.append(1 / choices)
+    for choice, is_supported in frames_in(info).support.items():
+        tally.supported[choice].append(is_supported)
 
 
 def _task(tally: _Tally) -> TaskAudit:
@@ -153,7 +159,8 @@ def _task(tally: _Tally) -> TaskAudit:
     rows = tally.answers.total()
     score = sum(n * _score(frequent, truth, tally.numeric) for truth, n in tally.answers.items()) / rows
     chance = sum(tally.chances) / rows if tally.chances else None
-    return TaskAudit(rows, tally.answers, chance, frequent, score)
+    unsupported = {choice: 1 - sum(flags) / len(flags) for choice, flags in tally.supported.items()}
+    return TaskAudit(rows, tally.answers, chance, frequent, score, unsupported)
 
 
 def _score(answer: str, truth: str, numeric: bool) -> float:

@@ -10,8 +10,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from verl_vsi.data_adapters.json_files import read_document
 from verl_vsi.data_adapters.scene_names import possible_names
 from verl_vsi.data_adapters.schema import Rejected, Scene
 
@@ -121,6 +123,29 @@ def rejection_of(texts: Iterable[str], where: str) -> Rejected | None:
     for name, reason in leaks(texts).items():
         return Rejected(where, reason, f"scene {name}: kept out of training; --published lets it in")
     return None
+
+
+def read_scene_names(path: str | Path) -> frozenset[str]:
+    """Names of scenes: of a JSON object by scene, of JSON records with ``scene_id``, or one a line.
+
+    Args:
+        path: e.g. ReVSI's ``metadata/3d_annotation.json``.
+
+    Raises:
+        OSError, ValueError: it can't be read, or names no scene.
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        content = read_document(path)
+        names = content if isinstance(content, dict) else [record.get("scene_id") for record in content]
+    else:
+        names = path.read_text(encoding="utf-8").split()
+    texts = frozenset(str(name) for name in names if name)
+    if not texts:
+        raise ValueError(
+            f"{path}: names no scene; give a JSON object by scene, records with scene_id, or a name a line"
+        )
+    return texts
 
 
 def _names(name: str) -> dict[str, list[str]]:

@@ -117,16 +117,19 @@ def make_row(
 
 
 def rows_of(
-    questions: Iterable[tuple[Question, Scene]], *, data_source: str, split: str
+    questions: Iterable[tuple[Question | Rejected, Scene]], *, data_source: str, split: str
 ) -> Iterator[dict[str, Any] | Rejected]:
     """Rows of built questions, each with its scene's video; a `Rejected` for one that no reward could score.
 
     Args:
-        questions: with the scenes that they are about.
+        questions: with the scenes that they are about; a `Rejected` goes through.
         data_source: ``vsi100k`` or ``vsibench``.
         split: ``train``, ``val`` or ``test``.
     """
     for question, scene in questions:
+        if isinstance(question, Rejected):
+            yield question
+            continue
         try:
             yield make_row(question, dataset=scene.dataset, video=scene.video, data_source=data_source, split=split)
         except ValueError as error:

@@ -18,6 +18,7 @@ import numpy as np
 from verl_vsi.data_adapters.files import atomic_path, relative
 from verl_vsi.data_adapters.json_files import Unreadable, json_lines, read_document
 from verl_vsi.data_adapters.schema import Array, Box, Rejected, Scene
+from verl_vsi.data_adapters.visibility import Visibility
 
 _FIELDS = ("id", "dataset", "video", "room_size", "boxes", "counts")
 
@@ -32,6 +33,7 @@ def to_record(scene: Scene) -> dict[str, Any]:
         "boxes": [_box_record(b) for b in scene.boxes],
         "counts": dict(scene.counts),
         "first_seen": dict(scene.first_seen),
+        **({} if scene.visible is None else {"visible": scene.visible.to_json()}),
     }
 
 
@@ -61,6 +63,7 @@ def from_record(record: dict[str, Any], where: str = "scene record") -> Scene:
             boxes,
             record["counts"],
             record.get("first_seen") or {},
+            Visibility.from_json(record["visible"], len(boxes)) if record.get("visible") else None,
         )
     except _BROKEN as error:
         raise ValueError(f"{where}, scene {record['id']!r:.80}: {_said(error)}") from error

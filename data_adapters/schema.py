@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verl_vsi.data_adapters.limits import MOST_BOXES, check_box, check_counts, check_name, check_room, check_times
+from verl_vsi.data_adapters.visibility import Visibility
 from verl_vsi.rewards.answers import Kind
 
 COUNTING = "object_counting"
@@ -116,6 +117,7 @@ class Scene:
         boxes: every annotated object.
         counts: objects a category; may exceed the boxes where only some are boxed.
         first_seen: seconds into the video at which a category first shows, where known.
+        visible: which frames of the video show which boxes, where known.
     """
 
     id: str
@@ -125,6 +127,7 @@ class Scene:
     boxes: tuple[Box, ...]
     counts: Mapping[str, int]
     first_seen: Mapping[str, float] = field(default_factory=dict)
+    visible: Visibility | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no file of scenes should hold: names that do not print, counts and sizes that cannot be."""
@@ -135,6 +138,8 @@ class Scene:
         check_times(self.first_seen)
         if len(self.boxes) > MOST_BOXES:
             raise ValueError(f"{len(self.boxes)} boxes are too many (limits.MOST_BOXES is {MOST_BOXES})")
+        if self.visible is not None and len(self.visible.shown) != len(self.boxes):
+            raise ValueError(f"visible: {len(self.visible.shown)} objects, but the scene has {len(self.boxes)} boxes")
 
     def of(self, category: str) -> tuple[Box, ...]:
         """All boxes of one category."""

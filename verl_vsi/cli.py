@@ -15,11 +15,12 @@ COMMANDS = {
     "data": "build, import, check and audit rows of questions",
     "frames": "decode videos once, ahead of training",
     "rewards": "explain a score, term by term",
-    "recipes": "list, show, compare, estimate and write recipes",
+    "recipes": "list, show, compare, estimate, write and share recipes",
     "eval": "score a model on VSI-Bench or on rows of your own",
     "export": "a run's checkpoint as a Hugging Face folder",
     "report": "tables and pictures from results and runs",
     "compare": "what differs between two results",
+    "card": "a model card and data cards of a run",
     "miniature": "the paper's experiment on this machine, in minutes",
     "experiment": "modes, reward hacking, KL on and off: tried on the miniature",
 }

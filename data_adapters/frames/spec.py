@@ -100,12 +100,17 @@ class FrameSpec:
         return 2 * self.patch_size
 
     @property
+    def choice(self) -> str:
+        """Which frames of a video are taken, whatever their size: ``linspace-n16``."""
+        count = f"n{self.nframes}" if self.fps is None else f"fps{self.fps:g}-{self.min_frames}-{self.max_frames}"
+        return f"{self.sampler}-{count}"
+
+    @property
     def key(self) -> str:
         """A readable folder name; equal for equal frames."""
-        count = f"n{self.nframes}" if self.fps is None else f"fps{self.fps:g}-{self.min_frames}-{self.max_frames}"
         total = "" if self.total_pixels is None else f"-t{self.total_pixels}"
         patch = "" if self.patch_size == 14 else f"-p{self.patch_size}"
-        return f"{self.sampler}-{count}-{self.min_pixels}-{self.max_pixels}{total}{patch}-{self.decoder}"
+        return f"{self.choice}-{self.min_pixels}-{self.max_pixels}{total}{patch}-{self.decoder}"
 
 
 FRAME_FACTOR = 2

@@ -13,6 +13,7 @@ from verl_vsi.data_adapters.importers.fields import FIELDS, ColumnMap, columns_a
 from verl_vsi.data_adapters.importers.options import Options, letter_of, split_options
 from verl_vsi.data_adapters.importers.places import place_of
 from verl_vsi.data_adapters.importers.records import Record, load_records
+from verl_vsi.data_adapters.importers.training_sets import TrainingSet
 from verl_vsi.data_adapters.leakage import ids_and_paths, rejection_of
 from verl_vsi.data_adapters.rows import make_row
 from verl_vsi.data_adapters.schema import Kind, Question, Rejected
@@ -51,6 +52,8 @@ def import_rows(
     published: bool = False,
     split: str = "train",
     extraction: str = "robust",
+    source: TrainingSet | None = None,
+    kept_out: frozenset[str] = frozenset(),
 ) -> Iterator[dict[str, Any] | Rejected]:
     """Rows of a ready-made file, and a `Rejected` for every record that makes none.
 
@@ -60,6 +63,8 @@ def import_rows(
         published: keep scenes that would leak.
         split: of the rows.
         extraction: the run's: a truth that it can't reach is rejected.
+        source: the published set that the file is of; None: any.
+        kept_out: further scenes that are rejected, e.g. those of another benchmark.
 
     Raises:
         ValueError: question or answer is in none of the first records; the message shows one and says what to do.
@@ -72,10 +77,20 @@ def import_rows(
         if isinstance(record, Rejected):
             yield record
             continue
+        adapted = record if source is None else source.adapted(record, where)
+        if isinstance(adapted, Rejected):
+            yield adapted
+            continue
         try:
-            yield _convert(record, columns, where, published, split, extraction)
+            row = _convert(adapted, columns, where, published, split, extraction)
+            yield _kept_out(row, kept_out, where) or row
         except (TypeError, ValueError) as error:  # whatever the record holds, the next one is read
             yield Rejected(where, _reason(str(error)), str(error))
+
+
+def _kept_out(row: dict[str, Any] | Rejected, scenes: frozenset[str], where: str) -> Rejected | None:
+    scene = None if isinstance(row, Rejected) else row["extra_info"]["scene_id"]
+    return Rejected(where, "scene that is kept out", scene) if scene in scenes and scene else None
 
 
 _LOOKED_AT = 100

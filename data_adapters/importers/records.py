@@ -31,6 +31,11 @@ def load_records(path: str | Path) -> Iterator[tuple[str, Record | Rejected]]:
         raise FileNotFoundError(f"{path}: no such file")
     with path.open("rb") as file:
         start = file.read(4)
+    if start[:1] == b"\x80" or start in (b"\x93NUM", b"PK\x03\x04"):
+        raise ValueError(
+            f"{path}: a pickled or packed array (numpy, torch or zip), which may run code when it is read; it is not "
+            "opened. Take the set's JSON or parquet file, or convert it where you trust it"
+        )
     if not start.strip():
         raise ValueError(f"{path}: the file is empty")
     yield from _parquet(path) if start == b"PAR1" else _text(path)

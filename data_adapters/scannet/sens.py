@@ -12,17 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
+from verl_vsi.data_adapters.schema import Array
+
 VERSION = 4
 RATE = 30.0
 """Frames a second of ScanNet's sensor."""
 
 _COMPRESSION = {1: "png", 2: "jpeg"}
+_DEPTH_COMPRESSION = {0: "raw", 1: "zlib", 2: "occipital"}
 _MATRIX = 16 * 4  # a 4 x 4 matrix of float32, bytes
 LARGEST_PICTURE = 64 * 2**20
 """Bytes that no picture exceeds: a larger size means that the file is damaged."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SensHeader:
     """What a stream says of itself.
 
@@ -32,6 +37,11 @@ class SensHeader:
         width: of the colour pictures, pixels.
         height: of the colour pictures, pixels.
         frames: how many the stream claims to hold.
+        depth_compression: ``zlib`` in all of ScanNet.
+        depth_width: of the depth pictures, pixels.
+        depth_height: of the depth pictures, pixels.
+        depth_shift: units of depth a metre.
+        depth_intrinsics: (4, 4) of the depth camera, pixels.
     """
 
     sensor: str
@@ -39,6 +49,11 @@ class SensHeader:
     width: int
     height: int
     frames: int
+    depth_compression: str
+    depth_width: int
+    depth_height: int
+    depth_shift: float
+    depth_intrinsics: Array
 
 
 def read_header(file: BinaryIO, name: str) -> SensHeader:
@@ -55,11 +70,12 @@ def read_header(file: BinaryIO, name: str) -> SensHeader:
     if version != VERSION or length > 1024:
         raise ValueError(f"{name}: not a .sens stream of version {VERSION} (found {version}); download it again")
     sensor = _read(file, length, name, "header").decode("utf-8", "replace")
-    _read(file, 4 * _MATRIX, name, "header")  # intrinsics and extrinsics of both cameras
-    color, _, width, height, _, _, _, frames = _unpack(file, "<iiIIIIfQ", name, "header")
+    cameras = _matrices(_read(file, 4 * _MATRIX, name, "header"))  # intrinsics, extrinsics; of colour, of depth
+    color, depth, width, height, *depth_size, shift, frames = _unpack(file, "<iiIIIIfQ", name, "header")
     if color not in _COMPRESSION:
         raise ValueError(f"{name}: colour compression {color} is neither png (1) nor jpeg (2), which all of ScanNet is")
-    return SensHeader(sensor, _COMPRESSION[color], width, height, frames)
+    packing = _DEPTH_COMPRESSION.get(depth, str(depth))
+    return SensHeader(sensor, _COMPRESSION[color], width, height, frames, packing, *depth_size, shift, cameras[2])
 
 
 def color_frames(path: str | Path, rate: float | None = None) -> Iterator[bytes]:
@@ -88,6 +104,39 @@ def color_frames(path: str | Path, rate: float | None = None) -> Iterator[bytes]
             file.seek(color + depth, 1)
         if file.tell() > os.fstat(file.fileno()).st_size:
             raise ValueError(f"{name}: cut short at its last frame; download it again")
+
+
+def packed_frames(path: Path, wanted: frozenset[int]) -> Iterator[tuple[int, SensHeader, Array, bytes]]:
+    """Number, header, camera-to-world pose (4, 4) and depth picture, still compressed, of chosen frames, in order.
+
+    Args:
+        path: the ``.sens`` file.
+        wanted: numbers of frames.
+
+    Raises:
+        ValueError: the stream is cut short or damaged, or its depth is of a compression that ScanNet does not use.
+    """
+    name = str(path)
+    with path.open("rb") as file:
+        header = read_header(file, name)
+        if header.depth_compression not in ("raw", "zlib"):
+            raise ValueError(f"{name}: depth is packed as {header.depth_compression}; all of ScanNet has zlib")
+        for number in range(max(wanted, default=-1) + 1):
+            where = f"frame {number} of {header.frames}"
+            pose = _matrices(_read(file, _MATRIX, name, where))[0]
+            _, _, color, depth = _unpack(file, "<QQQQ", name, where)
+            if max(color, depth) > LARGEST_PICTURE:
+                raise ValueError(f"{name}: {where} claims {max(color, depth)} bytes; the file is damaged")
+            file.seek(color, 1)
+            if number in wanted:
+                yield number, header, pose, _read(file, depth, name, where)
+            else:
+                file.seek(depth, 1)
+
+
+def _matrices(data: bytes) -> Array:
+    """(n, 4, 4) of n matrices, row by row."""
+    return np.frombuffer(data, "<f4").reshape(-1, 4, 4).astype(np.float64)
 
 
 def keep(number: int, rate: float | None) -> bool:

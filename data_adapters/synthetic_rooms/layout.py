@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verl_vsi.data_adapters.schema import Array, Box, Scene
+from verl_vsi.data_adapters.visibility import Visibility
 
 
 class Furniture(NamedTuple):
@@ -58,6 +59,7 @@ class Room:
         low: (n, 3) nearest corner of each object, metres.
         high: (n, 3) farthest corner, metres.
         first_seen: seconds at which a category first shows; filled by `draw`, empty before.
+        visible: which frames show which objects; likewise.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Room:
     low: Array
     high: Array
     first_seen: Mapping[str, float] = field(default_factory=dict)
+    visible: Visibility | None = None
 
     @property
     def scene(self) -> Scene:
@@ -76,9 +79,8 @@ class Room:
             for name, low, high in zip(names, self.low, self.high, strict=True)
         )
         area = self.size[0] * self.size[1]
-        return Scene(
-            self.name, "rooms", f"rooms/{self.name}.mp4", area, boxes, dict(Counter(names)), dict(self.first_seen)
-        )
+        video, counts = f"rooms/{self.name}.mp4", dict(Counter(names))
+        return Scene(self.name, "rooms", video, area, boxes, counts, dict(self.first_seen), self.visible)
 
 
 def layout(rng: np.random.Generator, name: str) -> Room:

@@ -22,6 +22,7 @@ from verl_vsi.data_adapters.scene_files import read_scenes, to_record
 from verl_vsi.data_adapters.schema import Scene
 from verl_vsi.data_adapters.synthetic_rooms.layout import NAMES, Room, layout
 from verl_vsi.data_adapters.synthetic_rooms.render import FRAMES, RATE, render
+from verl_vsi.data_adapters.visibility import Visibility
 from verl_vsi.data_adapters.work import Line, Worklog, in_processes
 
 LEAST_PIXELS = 12
@@ -62,7 +63,8 @@ def draw(seed: int, index: int) -> Drawn:
         frames, ids = render(room)
         pixels = _pixels(room, ids)
         if (pixels.max(0) >= LEAST_PIXELS).all():
-            return Drawn(replace(room, first_seen=_first_seen(room, pixels)), frames, ids)
+            room = replace(room, first_seen=_first_seen(room, pixels), visible=_visibility(pixels))
+            return Drawn(room, frames, ids)
 
 
 def make_room(seed: int, index: int) -> Room:
@@ -94,6 +96,11 @@ def _pixels(room: Room, ids: NDArray[np.int16]) -> NDArray[np.int64]:
     """(frames, objects) pixels that show each object."""
     n = len(room.categories)
     return np.stack([np.bincount(frame[frame >= 0], minlength=n) for frame in ids])
+
+
+def _visibility(pixels: NDArray[np.int64]) -> Visibility:
+    shown = (frozenset(np.flatnonzero(column).tolist()) for column in (pixels >= LEAST_PIXELS).T)
+    return Visibility(len(pixels), RATE, tuple(range(len(pixels))), tuple(shown))
 
 
 def _first_seen(room: Room, pixels: NDArray[np.int64]) -> dict[str, float]:
@@ -159,7 +166,12 @@ def _render_one(root: Path, seed: int, index: int) -> Line:
 def _still_good(root: Path, line: Line) -> bool:
     """Whether a former run's room has today's renderer and its video unchanged."""
     video = root / line["video"]
-    return line.get("renderer") == RENDERER and video.is_file() and _digest(video.read_bytes()) == line["sha256"]
+    return (
+        line.get("renderer") == RENDERER
+        and "visible" in line
+        and video.is_file()
+        and _digest(video.read_bytes()) == line["sha256"]
+    )
 
 
 def _digest(content: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -191,3 +192,25 @@ class FrameOptions:
     patch_size: Annotated[
         int | None, number(1, "The model's: 14 for Qwen2-VL and Qwen2.5-VL, 16 for Qwen3-VL and Qwen3.5.", high=64)
     ] = None
+
+
+def recipe_frames(recipe: str) -> dict[str, Any]:
+    """`vsi.frames` of a recipe, composed as the trainer would compose it.
+
+    Args:
+        recipe: its name, and overrides behind it.
+
+    Raises:
+        ValueError: it does not compose.
+    """
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    from verl_vsi.config.recipes import composer
+
+    try:
+        with composer() as compose:
+            config = compose.recipe([*shlex.split(recipe), "vsi.frames.store=null"])
+    except HydraException as error:
+        raise ValueError(f"recipe {recipe} does not compose: {error}; `verl-vsi recipes list` names them") from error
+    return dict(OmegaConf.to_container(config.vsi.frames, resolve=True))  # pyright: ignore

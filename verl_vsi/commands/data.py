@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,12 +9,17 @@ import typer
 
 from verl_vsi.commands import data_views as views
 from verl_vsi.commands._common import OptionalRoot, Root, command, console, named_values, number, say
+from verl_vsi.commands.data_sources import (
+    FrameAwareOptions,
+    RuleOptions,
+    SceneOptions,
+    frame_aware,
+    quotas,
+    read_sources,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from verl_vsi.data_adapters.questions import Quotas
-    from verl_vsi.data_adapters.schema import Rejected, Scene
 
 app = typer.Typer(help="Build, import, check and audit rows of questions.", no_args_is_help=True, add_completion=False)
 
@@ -34,34 +38,13 @@ Extraction = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class SceneOptions:
-    """Scenes, from one source."""
-
-    scannet: Annotated[Path | None, typer.Option(help="ScanNet as download-scannet.py wrote it.")] = None
-    meta_info: Annotated[Path | None, typer.Option(help="A meta-info JSON of VSI-Bench's authors.")] = None
-    scenes: Annotated[Path | None, typer.Option(help="A *.scenes.jsonl, e.g. of data rooms.")] = None
-    labels: Annotated[Path | None, typer.Option(help="ScanNet's label map, where it is not in its folder.")] = None
-
-
-@dataclass(frozen=True)
-class RuleOptions:
-    """Questions."""
-
-    rules: Annotated[str, typer.Option(help="paper (VSI-100k) or vsibench.")] = "paper"
-    task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None
-    total: Annotated[list[str] | None, typer.Option(help="TASK=N questions in all; repeatable.")] = None
-    per_scene: Annotated[list[str] | None, typer.Option(help="TASK=N, or N for all tasks; repeatable.")] = None
-    margin: Annotated[float, number(0, "Metres that the nearest must be nearer (paper: 0).", high=100)] = 0.0
-    angle: Annotated[float, number(0, "Degrees off the line of sight for left and right (paper: 0).", high=90)] = 0.0
-
-
 @app.command(epilog="Example: verl-vsi data build rows/train.parquet --scannet /data/scannet")
 @command()
 def build(
     out: Out,
     sources: SceneOptions,
     questions: RuleOptions,
+    frames: FrameAwareOptions,
     published: Published = False,
     split: Split = "train",
     seed: Seed = 0,
@@ -71,52 +54,13 @@ def build(
     from verl_vsi.data_adapters.questions import Ambiguity
     from verl_vsi.data_adapters.vsi100k import BuildPlan, build_rows
 
-    scenes, source = _scenes(out, sources, workers)
+    aware = frame_aware(frames)
+    scenes, source = read_sources(out, sources, frames, workers)
     ambiguity = Ambiguity(questions.margin, questions.angle)
-    plan = BuildPlan(questions.rules, seed, split, published, _quotas(questions), ambiguity, questions.task)
+    plan = BuildPlan(questions.rules, seed, split, published, quotas(questions), ambiguity, questions.task, aware)
     with console.status("questions"):
         outcome = build_rows(out, scenes, plan, source)
     views.show_outcome(outcome)
-
-
-def _scenes(
-    out: Path, sources: SceneOptions, workers: int
-) -> tuple[Iterator[Scene | Rejected] | list[Scene | Rejected], str]:
-    """The one source that is named, and its name."""
-    from verl_vsi.data_adapters.scannet.scan_files import label_map
-    from verl_vsi.data_adapters.scannet.scans import read_scans, scan_folders
-    from verl_vsi.data_adapters.scene_files import read_meta_info, read_scenes
-
-    if sum(source is not None for source in (sources.scannet, sources.meta_info, sources.scenes)) != 1:
-        raise ValueError("give one source of scenes: --scannet DIR, --meta-info FILE or --scenes FILE")
-    if sources.scannet is not None:
-        folders, labels = scan_folders(sources.scannet), sources.labels or label_map(sources.scannet)
-        scans = read_scans(folders, labels, out.with_suffix(".scenes.jsonl"), workers=workers)
-        return list(scans), "scannet"  # read before the questions' own progress starts
-    if sources.meta_info is not None:
-        return read_meta_info(sources.meta_info), sources.meta_info.name
-    assert sources.scenes is not None
-    return read_scenes(sources.scenes), sources.scenes.name
-
-
-def _quotas(questions: RuleOptions) -> Quotas | None:
-    """The command line's quotas in place of the rule set's own; None: the rule set's own."""
-    from verl_vsi.data_adapters.questions import Quotas, rule_set
-
-    tasks = tuple(rule_set(questions.rules).tasks)
-    totals = _numbers(questions.total or [], tasks, "--total")
-    per_scene = _numbers(questions.per_scene or [], tasks, "--per-scene")
-    return Quotas(totals, per_scene) if totals or per_scene else None
-
-
-def _numbers(pairs: list[str], tasks: tuple[str, ...], option: str) -> dict[str, int]:
-    numbers: dict[str, int] = {}
-    for pair in pairs:
-        task, _, number = pair.rpartition("=")
-        if not number.isdigit() or (task and task not in tasks):
-            raise ValueError(f"{option} {pair}: expected TASK=N with TASK one of {', '.join(tasks)}")
-        numbers |= dict.fromkeys([task] if task else tasks, int(number))
-    return numbers
 
 
 @app.command(epilog="Example: verl-vsi data rooms /data/vsi --split train --count 5000 --seed 1")
@@ -141,19 +85,34 @@ def rooms(
 def import_(
     out: Out,
     file: Annotated[Path, typer.Option(help="Ready-made questions: JSON, JSONL or parquet.")],
+    format: Annotated[
+        str | None,
+        typer.Option(help="A published set: vsi-train-10k, vsi-590k, spacer-151k, spatialladder-26k or vilasr."),
+    ] = None,
     map: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN where content does not tell; repeatable.")] = None,
+    keep_out: Annotated[
+        Path | None, typer.Option(help="Scenes to leave out, too: ReVSI's 3d_annotation.json, or a name a line.")
+    ] = None,
     published: Published = False,
     split: Split = "train",
     extraction: Extraction = "robust",
 ) -> None:
-    """Bring in a ready-made question file, e.g. the hub's OPPOer/VSI-100k."""
+    """Bring in a ready-made question file, e.g. the hub's OPPOer/VSI-100k, or a training set of others by name."""
     from verl_vsi.data_adapters.importers import FIELDS, import_rows
+    from verl_vsi.data_adapters.importers.training_sets import training_set
+    from verl_vsi.data_adapters.leakage import read_scene_names
     from verl_vsi.data_adapters.vsi100k import write_outcome
 
+    source = training_set(format) if format else None
     origin = {"builder": "data import", "source": file.name, "published": published}
+    if source:
+        origin |= {"set": source.source, "licence": source.licence}
+        say(f"{source.source} ({source.files}); licence: {source.licence}")
     with console.status(f"reading {file.name}"):
         columns = named_values("--map", map or [], FIELDS, "FIELD=COLUMN")
-        rows = import_rows(file, mapping=columns, published=published, split=split, extraction=extraction)
+        names = read_scene_names(keep_out) if keep_out else frozenset()
+        settings = {"published": published, "split": split, "extraction": extraction}
+        rows = import_rows(file, mapping=columns, source=source, kept_out=names, **settings)
         outcome = write_outcome(out, rows, origin)
     views.show_outcome(outcome)
 
@@ -231,6 +190,9 @@ def audit(
     file: Annotated[Path, typer.Argument(help="A parquet file of rows.")],
     root: OptionalRoot = None,
     extraction: Extraction = "robust",
+    shortcuts: Annotated[
+        bool, typer.Option("--shortcuts", help="Also measure what can be answered without the videos (scikit-learn).")
+    ] = False,
 ) -> None:
     """Show overlap with the benchmark, duplicates, answers, chance and most-frequent-answer scores per task.
 
@@ -242,5 +204,11 @@ def audit(
 
     fingerprint = read_fingerprint(file)
     views.show_audit(file, fingerprint, audit_rows(iter_rows(file), extraction))
+    if shortcuts:
+        from verl_vsi.data_adapters.shortcuts import shortcuts as measure
+
+        with console.status("learning from words alone"):
+            answerable = measure(iter_rows(file))
+        views.show_shortcuts(answerable)
     if root is not None:
         views.show_copies(benchmark_copies(iter_rows(file), root))

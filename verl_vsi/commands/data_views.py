@@ -16,6 +16,7 @@ from verl_vsi.commands._common import console, say
 if TYPE_CHECKING:
     from verl_vsi.data_adapters.audit import Audit, Missing, TaskAudit
     from verl_vsi.data_adapters.scannet.videos import ScanVideo
+    from verl_vsi.data_adapters.shortcuts import Shortcut
     from verl_vsi.data_adapters.vsi100k import RowsOutcome
 
 SHOWN = 20
@@ -103,6 +104,20 @@ def show_audit(path: Path, fingerprint: Mapping[str, Any], audit: Audit) -> None
         table.add_row(*_task_row(task, task_audit))
     console.print(table)
     say("scores in %: exact match, or mean relative accuracy for numbers (VSI-Bench)")
+    _show_support(audit)
+
+
+def _show_support(audit: Audit) -> None:
+    """Shares of the questions that sampled frames do not support, where rows say."""
+    choices = list(dict.fromkeys(choice for task in audit.tasks.values() for choice in task.unsupported))
+    if not choices:
+        say("whether the sampled frames show what is asked: the rows do not say (data build from rooms or --scannet)")
+        return
+    table = Table(Column("not supported by the frames, %", no_wrap=True), *choices)
+    for name, task in audit.tasks.items():
+        shares = (task.unsupported.get(choice) for choice in choices)
+        table.add_row(name, *["-" if share is None else f"{100 * share:.1f}" for share in shares])
+    console.print(table)
 
 
 def _show_leaks(published: bool, audit: Audit) -> None:
@@ -125,6 +140,18 @@ def _show_problems(audit: Audit) -> None:
         say(f"{rows} rows can't be scored, and are left out below:", "red")
         for problem, numbers in list(audit.problems.items())[:SHOWN]:
             say(f"  row {numbers[0]}{f' and {len(numbers) - 1} more' if len(numbers) > 1 else ''}: {problem}")
+
+
+def show_shortcuts(shortcuts: Mapping[str, Shortcut]) -> None:
+    """What a model of the words alone scores, per task and over all questions that it answered."""
+    table = Table(Column("task", no_wrap=True), "rows", "answerable without video, %")
+    for task, shortcut in shortcuts.items():
+        score = "-" if shortcut.score is None else f"{100 * shortcut.score:.1f}"
+        table.add_row(task, str(shortcut.rows), score)
+    console.print(table)
+    scores = [shortcut.score for shortcut in shortcuts.values() if shortcut.score is not None]
+    if scores:
+        say(f"answerable without video: {100 * sum(scores) / len(scores):.1f} %, mean of the tasks; scenes apart")
 
 
 def show_copies(copies: Mapping[str, str]) -> None:

@@ -33,7 +33,10 @@ class QuestionOptions:
     ] = None
     tiny: Annotated[bool, typer.Option("--tiny", help="50 questions a task.")] = False
     per_task: Annotated[int | None, number(1, "So many questions a task.")] = None
-    condition: Annotated[list[str] | None, typer.Option(help="normal, shuffled or blind; repeatable.")] = None
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(help="normal, shuffled, first-frame, black, blind or removed (asked objects); repeatable."),
+    ] = None
     seed: Annotated[int, number(0, "Of draws, shuffling and intervals.")] = 0
 
 
@@ -120,7 +123,8 @@ def evaluate(
     from verl_vsi.evaluation.ask.run import run_jobs
     from verl_vsi.evaluation.ask.server import ServerSettings
     from verl_vsi.evaluation.ask.trained_with import trained_with
-    from verl_vsi.evaluation.report.table_formats import results_table
+    from verl_vsi.evaluation.report.looking import looking_tables
+    from verl_vsi.evaluation.report.table_formats import results_table, terminal_table
 
     model = model or model_option
     _check(model, questions, protocol, paper)
@@ -141,6 +145,8 @@ def evaluate(
         jobs = condition_jobs(evaluation, questions.condition or ["normal"], out)
         results = run_jobs(model, jobs, endpoint, server, out / "server.log", console)
         console.print(results_table(results))
+        for title, rows in looking_tables(results).items():
+            console.print(terminal_table(rows, title))
 
 
 def _check(model: str, questions: QuestionOptions, protocol: ProtocolOptions, paper: TableOptions) -> None:

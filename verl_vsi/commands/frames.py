@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from verl_vsi.commands._common import FrameOptions, Root, command, console, number, say
+from verl_vsi.commands._common import FrameOptions, Root, command, console, number, recipe_frames, say
 
 if TYPE_CHECKING:
     from verl_vsi.data_adapters.frames import FrameSpec
@@ -103,26 +102,11 @@ def _spec(options: StoredFrameOptions) -> FrameSpec:
     """The recipe's frames (by default those of every big recipe), changed by what the command line sets."""
     from verl_vsi.data_adapters.frames import FrameSpec
 
-    node = _recipe_frames(options.recipe) if options.recipe else dict[str, Any](DEFAULTS)
+    node = recipe_frames(options.recipe) if options.recipe else dict[str, Any](DEFAULTS)
     node |= {key: value for key, value in vars(options).items() if value is not None and key != "recipe"}
     if options.fps is not None and options.nframes is None:
         node["nframes"] = None
     return FrameSpec.from_config(node)
-
-
-def _recipe_frames(recipe: str) -> dict[str, Any]:
-    """`vsi.frames` of a recipe, composed as the trainer would compose it."""
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-
-    from verl_vsi.config.recipes import composer
-
-    try:
-        with composer() as compose:
-            config = compose.recipe([*shlex.split(recipe), "vsi.frames.store=null"])
-    except HydraException as error:
-        raise ValueError(f"recipe {recipe} does not compose: {error}; `verl-vsi recipes list` names them") from error
-    return dict(OmegaConf.to_container(config.vsi.frames, resolve=True))  # pyright: ignore
 
 
 def _paths(videos: VideoOptions) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""`verl-vsi recipes`: list, show, compare, estimate and write recipes; nothing is started."""
+"""`verl-vsi recipes`: list, show, compare, estimate, write and share recipes; nothing is started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from verl_vsi.commands._common import command, console, number, say
 from verl_vsi.config import recipes
 from verl_vsi.config.trainers import USER_VARIABLE
 
-app = typer.Typer(help="List, show, compare, estimate and write recipes.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="List, show, compare, estimate, write and share recipes.", no_args_is_help=True, add_completion=False
+)
 
 ConfigDir = Annotated[
     Path | None, typer.Option("--config-dir", help="A folder of yours with recipe/*.yaml (or set VSI_RECIPES).")
@@ -124,6 +126,30 @@ def new(
     with _composer(None) as compose:
         path = write_recipe(name, like, to, compose)
     say(f"{path}: edit it; its first lines say how to run it")
+
+
+@app.command()
+@command()
+def share(
+    run: Annotated[Path, typer.Argument(help="The folder of a training run.")],
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    results: Annotated[
+        list[Path] | None, typer.Option(help="Results of its checkpoint, or folders of results; repeatable.")
+    ] = None,
+    license: Annotated[str | None, typer.Option(help="Of the weights, as the hub names it.")] = None,
+) -> None:
+    """Pack a run for another person: recipe, command, record, curves and card; no weights, and nothing is uploaded.
+
+    Example: verl-vsi recipes share outputs/bold shared/bold --results outputs/eval/bold
+    """
+    from verl_vsi.evaluation.report.contents import gather
+    from verl_vsi.evaluation.report.shared_run import share_run
+
+    evaluated = [result for path in results or [] for result in gather(path)[0]]
+    left_out = share_run(run, out, evaluated, license)
+    say(f"{out}: ./run.sh there starts the run again, on the files that VSI_ROOT names")
+    for word in left_out:
+        say(f"left out, it names a file of this machine or a secret: {word.partition('=')[0]}", "yellow")
 
 
 @contextmanager

@@ -11,8 +11,12 @@ import typer
 from verl_vsi.commands._common import command, console, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from verl_vsi.evaluation.report.contents import Contents
     from verl_vsi.evaluation.report.tables import TableRow
+    from verl_vsi.evaluation.score.predictions import Prediction
+    from verl_vsi.evaluation.score.result import Result
 
 app = typer.Typer(help="Tables and pictures from results and runs.", add_completion=False)
 
@@ -43,6 +47,10 @@ def report(
         Path | None, typer.Option(help="VSI-Bench's test.jsonl or parquet, for answers without their questions.")
     ] = None,
     removed_ids: Annotated[Path | None, typer.Option(help="VSI-Bench's pruned_ids.txt: also scores debiased.")] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(help="Also write the answers as files of lmms-eval, vlmevalkit or easi under --out; repeatable."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, CSV, LaTeX, JSON and pictures.")] = None,
 ) -> None:
     """Show results beside the papers' rows and each other, and draw tasks and training curves.
@@ -57,7 +65,11 @@ def report(
 
     if not (results or run or paper or predictions):
         raise typer.BadParameter("name results or folders, --run folders, --paper tables or --predictions")
-    rescored = _rescored(predictions or [], questions, removed_ids)
+    if export and out is None:
+        raise typer.BadParameter("--export needs --out, the folder of its files")
+    known = _questions(questions) if questions else {}
+    answered = _predictions(predictions or [], known)
+    rescored = _rescored(answered, removed_ids)
     contents = replace(_contents(results or [], run or [], against or [], paper or []), rescored=rescored)
     for title, rows in tables(contents).items():
         console.print(terminal_table(rows, title))
@@ -67,6 +79,8 @@ def report(
         say(caution, "dim")
     for path in write_report(out, contents) if out else ():
         say(f"written: {path}", "dim")
+    if export and out:
+        _export(export, contents.results, answered, known, out)
 
 
 def _contents(results: list[Path], run: list[str], against: list[str], paper: list[str]) -> Contents:
@@ -80,14 +94,41 @@ def _contents(results: list[Path], run: list[str], against: list[str], paper: li
     return Contents(evaluated, trained, paper, differences(evaluated, against))
 
 
-def _rescored(files: list[Path], questions: Path | None, removed_ids: Path | None) -> dict[str, list[TableRow]]:
-    from verl_vsi.data_adapters.vsibench_download import read_ids
-    from verl_vsi.evaluation.report.rescored import name_of, rescored_tables
+def _predictions(files: list[Path], known: dict[str, dict[str, Any]]) -> dict[str, list[Prediction]]:
+    from verl_vsi.evaluation.report.rescored import name_of
     from verl_vsi.evaluation.score.predictions import read_predictions
 
-    known = _questions(questions) if questions else None
+    return {name_of(file): read_predictions(file, known) for file in files}
+
+
+def _rescored(answered: dict[str, list[Prediction]], removed_ids: Path | None) -> dict[str, list[TableRow]]:
+    from verl_vsi.data_adapters.vsibench_download import read_ids
+    from verl_vsi.evaluation.report.rescored import rescored_tables
+
     removed = frozenset(map(str, read_ids(removed_ids))) if removed_ids else None
-    return rescored_tables({name_of(file): read_predictions(file, known) for file in files}, removed)
+    return rescored_tables(answered, removed)
+
+
+def _export(
+    forms: list[str],
+    results: Sequence[Result],
+    answered: dict[str, list[Prediction]],
+    known: dict[str, dict[str, Any]],
+    out: Path,
+) -> None:
+    from verl_vsi.evaluation.report.exports import EASI_SUBMITS, Answers, answers_of, export
+
+    both = [answers_of(result, known.values()) for result in results]
+    both += [Answers(name, predictions) for name, predictions in answered.items()]
+    if not both:
+        raise ValueError("--export: there are no answers; name results of verl-vsi eval, or --predictions")
+    for form in forms:
+        for answers in both:
+            folder = out / form / answers.file_name if form == "easi" else out / form
+            for path in export(form, answers, folder):
+                say(f"written: {path}", "dim")
+        if form == "easi":
+            say(f"before you submit, fill in {', '.join(EASI_SUBMITS)} of easi_results.json", "dim")
 
 
 def _questions(path: Path) -> dict[str, dict[str, Any]]:

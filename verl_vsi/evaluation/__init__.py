@@ -10,7 +10,7 @@
          baselines, seeds, comparison, published numbers
                             |
                             v
-          items    protocol    labels    task_columns
+     items    conditions    protocol    labels    task_columns
           what is asked, how, and what a result says of it
 
 Arrows are imports, and there are no others: `ask` and `report` do not know each other, and `score` knows neither.

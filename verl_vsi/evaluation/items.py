@@ -1,4 +1,4 @@
-"""The questions of an evaluation, read from rows, the conditions under which they are asked, and what came back."""
+"""The questions of an evaluation, read from rows, and what came back."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from verl_vsi.data_adapters.frame_support import frames_in
 from verl_vsi.data_adapters.row_checks import check_question
 from verl_vsi.data_adapters.rows import read_fingerprint, read_rows
 from verl_vsi.data_adapters.schema import Kind, Question
 from verl_vsi.evaluation.task_columns import column_of
 
-Condition = Literal["normal", "shuffled", "blind"]
-CONDITIONS: dict[str, str] = {
-    "normal": "each question with its own video",
-    "shuffled": "each question with the video of another scene",
-    "blind": "no video at all",
-}
+Shown = Literal["frames", "first-frame", "black"]
 TINY = 50
 """Questions a task of a tiny set, as in VSI-Bench's own (2412.14171)."""
 
@@ -42,6 +38,11 @@ class Item:
         truth: the answer as text.
         video: path relative to the data root; None: blind.
         dataset: where the scene comes from.
+        support: choice of frames -> whether they show what is asked; empty where the row does not say.
+        objects: the categories that the question names, where the row says.
+        places: choice of frames -> places among them that show one of `objects`, where the row says.
+        shown: what is shown of the video.
+        hidden: places among the frames whose frames are not shown.
     """
 
     index: int
@@ -54,6 +55,11 @@ class Item:
     truth: str
     video: str | None
     dataset: str = ""
+    support: Mapping[str, bool] = field(default_factory=dict)
+    objects: tuple[str, ...] = ()
+    places: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shown: Shown = "frames"
+    hidden: tuple[int, ...] = ()
 
 
 Status = Literal["ok", "empty", "refused", "failed"]
@@ -163,6 +169,7 @@ def _item(place: int, row: Mapping[str, Any]) -> Item:
         truth=row["reward_model"]["ground_truth"] or "",
         video=next(iter(row["videos"]), None),
         dataset=info["dataset"] or "",
+        **vars(frames_in(info)),
     )
 
 
@@ -187,34 +194,6 @@ def draw(items: Sequence[Item], count: int, seed: int) -> tuple[Item, ...]:
         places = np.random.default_rng([seed, len(pool)]).permutation(len(pool))[:share]
         drawn += [pool[i] for i in places]
     return tuple(sorted(drawn, key=lambda item: item.index))
-
-
-def under(items: Sequence[Item], condition: Condition, seed: int = 0) -> tuple[Item, ...]:
-    """The same questions under a condition.
-
-    Args:
-        items: the questions, each with its own video.
-        condition: of `CONDITIONS`.
-        seed: of the shuffling.
-
-    Raises:
-        ValueError: `shuffled` with fewer than two scenes.
-    """
-    if condition == "normal":
-        return tuple(items)
-    if condition == "blind":
-        return tuple(replace(item, video=None) for item in items)
-    neighbour = _other_videos(items, seed)
-    return tuple(replace(item, video=neighbour[item.video]) for item in items if item.video is not None)
-
-
-def _other_videos(items: Sequence[Item], seed: int) -> dict[str, str]:
-    """Each video -> another one: all of them on one random ring, each takes its neighbour's."""
-    videos = sorted({item.video for item in items if item.video is not None})
-    if len(videos) < 2:
-        raise ValueError(f"shuffled videos need at least two scenes, the questions have {len(videos)}")
-    ring = [videos[i] for i in np.random.default_rng(seed).permutation(len(videos))]
-    return dict(zip(ring, ring[1:] + ring[:1], strict=True))
 
 
 def digest(items: Sequence[Item]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from verl_vsi.evaluation.items import Condition
+from verl_vsi.evaluation.conditions import Condition
 from verl_vsi.evaluation.task_columns import TASK_SETS, TaskSet
 from verl_vsi.rewards.answers import extraction_name
 
@@ -32,7 +32,7 @@ class Labels:
         name: what tables call it; empty: the model's.
         model: folder, hub name or the endpoint's model.
         served: which weights, and how they are served.
-        condition: normal, shuffled or blind.
+        condition: of `items.CONDITIONS`.
         set: name of the questions' file.
         data: the questions' fingerprint.
         table_row: the row of the paper's tables that this is; see `PublishedRow.key`.

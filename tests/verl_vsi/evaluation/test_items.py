@@ -12,7 +12,8 @@ import pytest
 
 from verl_vsi.data_adapters.rows import SCHEMA
 from verl_vsi.data_adapters.schema import TASKS
-from verl_vsi.evaluation.items import Item, digest, draw, read_set, under
+from verl_vsi.evaluation.conditions import under
+from verl_vsi.evaluation.items import Item, digest, draw, read_set
 from verl_vsi.evaluation.task_columns import column_of
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from verl_vsi.data_adapters.files import inside
 from verl_vsi.data_adapters.frames import FrameInfo, FrameStore
+from verl_vsi.evaluation.items import Item, Shown
 
 Send = Literal["video", "images"]
 ENCODED_VIDEOS = 8
@@ -52,21 +53,35 @@ class VideoEncoder:
         self._root, self._store, self._send = root, store, send
         self._encoded = lru_cache(maxsize=ENCODED_VIDEOS)(self._encode)
 
-    def content(self, video: str | None) -> ContentParts:
-        """The parts for a row's video; none for a blind question.
+    def content(self, item: Item) -> ContentParts:
+        """What is shown with a question; nothing with a blind one.
 
         Raises:
-            FrameError: it can't be decoded.
+            FrameError: its video can't be decoded.
         """
-        return ContentParts((), {}) if video is None else self._encoded(video)
+        return ContentParts((), {}) if item.video is None else self._encoded(item.video, item.shown, item.hidden)
 
-    def _encode(self, video: str) -> ContentParts:
+    def _encode(self, video: str, shown: Shown, hidden: tuple[int, ...]) -> ContentParts:
         frames = self._store.frames(inside(self._root, video))
-        encoded = [base64.b64encode(png(frame)).decode() for frame in frames.array]
+        encoded = [base64.b64encode(png(frame)).decode() for frame in altered(frames.array, shown, hidden)]
         if self._send == "images":
             return ContentParts(tuple(_image(f"data:image/png;base64,{frame}") for frame in encoded), {})
         url = "data:video/jpeg;base64," + ",".join(encoded)
         return ContentParts(({"type": "video_url", "video_url": {"url": url}},), _as_stored(frames.meta))
+
+
+def altered(frames: NDArray[np.uint8], shown: Shown, hidden: tuple[int, ...] = ()) -> NDArray[np.uint8]:
+    """(T, H, W, 3) frames as a condition shows them, as many and as large.
+
+    Args:
+        frames: of the video.
+        shown: the frames themselves, the first one T times, or black ones.
+        hidden: places of frames in whose stead the nearest of the others is shown; where none is left, black.
+    """
+    left = [0] if shown == "first-frame" else [place for place in range(len(frames)) if place not in hidden]
+    if shown == "black" or not left:
+        return np.zeros_like(frames)
+    return frames[[min(left, key=lambda other: abs(other - place)) for place in range(len(frames))]]
 
 
 def png(frame: NDArray[np.uint8]) -> bytes:

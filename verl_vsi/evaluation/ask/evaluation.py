@@ -9,10 +9,11 @@ from typing import cast
 
 from verl_vsi.data_adapters.files import inside
 from verl_vsi.evaluation.ask.content_parts import Send
-from verl_vsi.evaluation.items import CONDITIONS, Condition, Item, QuestionSet, read_set, under
+from verl_vsi.evaluation.conditions import CONDITIONS, Condition, under
+from verl_vsi.evaluation.items import Item, QuestionSet, read_set
 from verl_vsi.evaluation.labels import Labels
 from verl_vsi.evaluation.protocol import Protocol
-from verl_vsi.evaluation.task_columns import TASK_SETS, TaskSet, check_tasks, declared_by
+from verl_vsi.evaluation.task_columns import PRESENT, TASK_SETS, TaskSet, check_tasks, declared_by
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ class Evaluation:
 
     def items(self, condition: Condition) -> tuple[Item, ...]:
         """The questions under a condition."""
-        return under(self.questions.items, condition, self.protocol.seed)
+        return under(self.questions.items, condition, self.protocol.seed, self.protocol.frames.choice)
 
     def labels(self, condition: Condition) -> Labels:
-        """What the scores depend on."""
+        """What the scores depend on; where only some questions are asked, the average is over their tasks."""
+        task_set = PRESENT if condition == "removed" else self.task_set
         return Labels(
-            tasks=self.task_set.name,
-            averaging=self.task_set.label,
+            tasks=task_set.name,
+            averaging=task_set.label,
             name=self.name,
             model=self.model,
             served=self.served,
@@ -140,4 +142,9 @@ def condition_jobs(evaluation: Evaluation, conditions: Sequence[str], out: Path)
     """
     if unknown := [c for c in conditions if c not in CONDITIONS]:
         raise ValueError(f"condition '{unknown[0]}' is unknown; choose of {', '.join(CONDITIONS)}")
+    if "removed" in conditions and not evaluation.items("removed"):
+        raise ValueError(
+            "--condition removed: no row says what it asks for and which frames show it; take rows of data build from "
+            "rendered rooms, or of ScanNet with --frame-aware or --recipe"
+        )
     return [Job(evaluation, cast(Condition, c), out / f"{c}.json") for c in conditions]

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from verl_vsi.data_adapters.frames import FrameStore
+from verl_vsi.data_adapters.synthetic_rooms.removed import removed_video, render_without
 from verl_vsi.data_adapters.untrusted_text import visible
 from verl_vsi.evaluation.ask.checkpoints import as_served, identity
 from verl_vsi.evaluation.ask.client import Client, Query
@@ -23,7 +24,8 @@ from verl_vsi.evaluation.ask.evaluation import Evaluation, Job
 from verl_vsi.evaluation.ask.journal import Journal
 from verl_vsi.evaluation.ask.server import NAME, ServerSettings, ServerSpec, serve
 from verl_vsi.evaluation.ask.soundness import HOPELESS, RunningScore, check_answered, check_readable
-from verl_vsi.evaluation.items import CONDITIONS, Item, Reply
+from verl_vsi.evaluation.conditions import CONDITIONS
+from verl_vsi.evaluation.items import Item, Reply
 from verl_vsi.evaluation.protocol import Protocol
 from verl_vsi.evaluation.score.result import Result, Usage, journal_path, make_result, write_result
 
@@ -143,6 +145,7 @@ def _ask(
 ) -> None:
     store = FrameStore(evaluation.store, evaluation.protocol.frames, data_root=evaluation.root)
     videos = VideoEncoder(evaluation.root, store, evaluation.send)
+    _render_without(evaluation.root, unanswered)
     score = RunningScore({item.index: item for item in items}, evaluation.protocol, journal.replies.values())
     queries = (Query(item.index, lambda item=item: _request(evaluation.protocol, videos, item)) for item in unanswered)
     with progress_bar(console) as bar:
@@ -158,9 +161,16 @@ def _ask(
         asyncio.run(client.ask_all(queries, keep))
 
 
+def _render_without(root: Path, items: Sequence[Item]) -> None:
+    """Rendered rooms without their asked objects, where an item's video is one."""
+    for item in items:
+        if item.dataset == "rooms" and item.objects and item.video == removed_video(item.scene_id, item.objects):
+            render_without(root, item.scene_id, item.objects)
+
+
 def _request(protocol: Protocol, videos: VideoEncoder, item: Item) -> dict[str, Any]:
     """Fields of a chat completion's request: video first, text after, greedy."""
-    video = videos.content(item.video)
+    video = videos.content(item)
     content = [*video.parts, {"type": "text", "text": protocol.text(item)}]
     return {
         "messages": [{"role": "user", "content": content}],

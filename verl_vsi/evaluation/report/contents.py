@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from verl_vsi.evaluation.items import CONDITIONS
+from verl_vsi.evaluation.conditions import CONDITIONS
+from verl_vsi.evaluation.report.looking import looking_tables
 from verl_vsi.evaluation.report.published_comparison import comparison_rows
 from verl_vsi.evaluation.report.tables import (
     ERROR_MEANING,
@@ -84,6 +85,7 @@ def tables(contents: Contents) -> dict[str, list[TableRow]]:
         by_title[f"Differences, {unit}, {ERROR_MEANING}"] = [difference_row(d, measure) for d in contents.differences]
     if results:
         by_title[f"Results, {_averages(results)}, %"] = result_rows(results)
+        by_title |= looking_tables(results)
     if validations := validation_rows(contents.runs):
         by_title["Last validation in training, average of the tasks present, %"] = validations
     for name in contents.papers:

@@ -1,13 +1,12 @@
 """A run as one folder that another person can read and run again: recipe, command, record, curves, card.
 
-Nothing in it leads to the sharer's machine: settings that name a file of theirs are left out of the command and listed.
+The command and the card name no file of the sharer's: such settings are left out, and listed. The record keeps them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,8 +43,8 @@ _HOW = """
     pip install -r {required}
     VSI_ROOT=/data/vsi ./run.sh
 
-`VSI_ROOT` is the folder of videos, rows and frames. {left_out}`provenance.json` is the record of the run, secrets masked,
-`metrics.jsonl` has each step.
+`VSI_ROOT` is the folder of videos, rows and frames. {left_out}`provenance.json` is the record of the run, secrets
+masked; `metrics.jsonl` has each step.
 
 ![curves](curves.png)
 
@@ -125,4 +124,4 @@ def _how(record: Mapping[str, Any], left_out: Sequence[str]) -> str:
     names = ", ".join(f"`{word.split('=')[0].lstrip('+')}`" for word in left_out)
     own = f"Its own {names} named files of another machine: give yours behind `run.sh`. " if names else ""
     others = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return _HOW.format(required=REQUIRED, left_out=own, verl=verl, ours=ours, others=shlex.quote(others).strip("'"))
+    return _HOW.format(required=REQUIRED, left_out=own, verl=verl, ours=ours, others=others)

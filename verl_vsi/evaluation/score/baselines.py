@@ -6,10 +6,10 @@ questions that are scored (2412.14171, section 4); so does `frequency` where no 
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
+from verl_vsi.data_adapters.answer_choices import named_choices
 from verl_vsi.evaluation.items import Item
 from verl_vsi.evaluation.score.scores import Scores, summarise
 from verl_vsi.evaluation.task_columns import TaskSet
@@ -23,8 +23,6 @@ MEANING = {
 }
 CANDIDATES = 400
 """Most constants tried a task; more distinct answers are thinned evenly."""
-
-_BRACKETS = re.compile(r"\(([^()]*,[^()]*)\)")
 
 
 def baselines(
@@ -69,15 +67,8 @@ def value(item: Item, answer: str) -> tuple[float, float]:
 
 def choices(item: Item) -> list[str]:
     """The answers that the question itself names: letters, the objects in its brackets, or left and right."""
-    if item.options:
-        return [option.split(".", 1)[0] for option in item.options]
-    if item.kind == "number":
-        return []
-    brackets = _BRACKETS.search(item.question)
-    names = [name.strip() for name in brackets[1].split(",")] if brackets else []
-    if item.truth in names:
-        return names
-    return ["left", "right"] if item.truth in ("left", "right") else []
+    named = named_choices(item.question, item.options, item.kind, item.truth)
+    return [option.split(".", 1)[0] for option in named] if item.options else named
 
 
 def _by_task(items: Sequence[Item]) -> dict[str, list[Item]]:

@@ -34,6 +34,7 @@ class Answer:
         truncated: cut by the budget of new tokens.
         status: see `Reply`.
         error: see `Reply`.
+        supported: whether the frames that were shown show what is asked; None: not known.
     """
 
     index: int
@@ -52,6 +53,7 @@ class Answer:
     truncated: bool
     status: Status
     error: str
+    supported: bool | None = None
 
     @property
     def question_key(self) -> tuple[str, str, str, str]:
@@ -86,6 +88,7 @@ def grade(item: Item, reply: Reply, protocol: Protocol) -> Answer:
         truncated=reply.finish == "length",
         status=reply.status,
         error=reply.error,
+        supported=item.support.get(protocol.frames.choice),
     )
 
 

@@ -54,6 +54,7 @@ class Prediction:
         scene: whose scene it is about; empty where not known.
         pruned: whether VSI-Bench-Debiased leaves it out; None: not known.
         own: the score that the file gives it; None: none.
+        question: what was asked; empty where the file does not say.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Prediction:
     scene: str = ""
     pruned: bool | None = None
     own: float | None = None
+    question: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -109,9 +111,9 @@ def _score(one: Prediction, rule: str) -> float:
 
 
 def _vlmevalkit(one: Prediction) -> float:
-    """VLMEvalKit's: a choice must begin with the letter and a point, a number must be the whole answer.
+    """VLMEvalKit's first rule (today's reads looser): a choice must begin with the letter and a point.
 
-    Its ten tolerances are strict, where VSI-Bench's are not.
+    A number must be the whole answer. Its ten tolerances are strict, where VSI-Bench's are not.
     """
     response, truth = one.response.lower(), one.truth.lower()
     if one.kind == "choice":
@@ -151,6 +153,7 @@ def _prediction(record: Mapping[str, Any], where: str, questions: Mapping[str, M
         scene=_text(_first(record, "scene")),
         pruned=None if pruned is None else str(pruned).lower() in ("true", "1"),
         own=_own(record),
+        question=_text(record.get("question")),
     )
 
 

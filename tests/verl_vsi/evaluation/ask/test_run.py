@@ -17,7 +17,8 @@ from verl_vsi.evaluation.ask.evaluation import Evaluation, Job, check_evaluation
 from verl_vsi.evaluation.ask.journal import JournalError
 from verl_vsi.evaluation.ask.run import evaluate, is_answered
 from verl_vsi.evaluation.ask.soundness import HOPELESS, UnsoundError
-from verl_vsi.evaluation.items import Condition, read_set
+from verl_vsi.evaluation.conditions import Condition
+from verl_vsi.evaluation.items import read_set
 from verl_vsi.evaluation.protocol import make_protocol
 from verl_vsi.evaluation.score.result import Result, read_result
 from verl_vsi.evaluation.task_columns import PRESENT, VSIBENCH
