@@ -57,7 +57,8 @@ def build(
     aware = frame_aware(frames)
     scenes, source = read_sources(out, sources, frames, workers)
     ambiguity = Ambiguity(questions.margin, questions.angle)
-    plan = BuildPlan(questions.rules, seed, split, published, quotas(questions), ambiguity, questions.task, aware)
+    settings = {"quotas": quotas(questions), "ambiguity": ambiguity, "tasks": questions.task, "frames": aware}
+    plan = BuildPlan(questions.rules, seed, split, published, absent=questions.absent, **settings)
     with console.status("questions"):
         outcome = build_rows(out, scenes, plan, source)
     views.show_outcome(outcome)
