@@ -13,6 +13,7 @@ from typing import Any
 from verl_vsi.data_adapters.files import write_text
 from verl_vsi.data_adapters.leakage import reject_leaks
 from verl_vsi.data_adapters.questions import Ambiguity, Quotas, build_questions, rule_set
+from verl_vsi.data_adapters.questions.absent import absent_questions
 from verl_vsi.data_adapters.questions.support import FrameAware, true_of_frames
 from verl_vsi.data_adapters.rows import NoRowsError, rows_of, write_rows
 from verl_vsi.data_adapters.schema import Rejected, Scene, sort_out
@@ -31,6 +32,7 @@ class BuildPlan:
         ambiguity: margins; zero as in the paper.
         tasks: only these; None: all.
         frames: what rows say of the frames that show what they ask for, and whether answers follow them.
+        absent: further questions a scene about objects that it does not have.
     """
 
     rules: str = "paper"
@@ -41,6 +43,7 @@ class BuildPlan:
     ambiguity: Ambiguity = field(default_factory=Ambiguity)
     tasks: Sequence[str] | None = None
     frames: FrameAware = field(default_factory=FrameAware)
+    absent: int = 0
 
 
 def build_rows(path: str | Path, scenes: Iterable[Scene | Rejected], plan: BuildPlan, source: str) -> RowsOutcome:
@@ -64,6 +67,8 @@ def _rows(scenes: list[Scene], plan: BuildPlan) -> Iterator[dict[str, Any] | Rej
     questions = build_questions(
         scenes, plan.rules, seed=plan.seed, quotas=plan.quotas, ambiguity=plan.ambiguity, tasks=plan.tasks
     )
+    if plan.absent:
+        questions = chain(questions, absent_questions(scenes, plan.rules, plan.absent, plan.seed))
     held = ((true_of_frames(question, scene, plan.frames), scene) for question, scene in questions)
     return rows_of(held, data_source=rule_set(plan.rules).data_source, split=plan.split)
 
@@ -76,6 +81,7 @@ def _settings(plan: BuildPlan) -> dict[str, Any]:
         "published": plan.published,
         "quotas": {"total": dict(quotas.total), "per_scene": dict(quotas.per_scene)},
         "ambiguity": asdict(plan.ambiguity),
+        **({"absent": plan.absent} if plan.absent else {}),
         **({"frame_aware": plan.frames.answers.choice, "unseen": plan.frames.unseen} if plan.frames.answers else {}),
     }
 

@@ -76,10 +76,10 @@ def true_of_frames(question: Question, scene: Scene, aware: FrameAware) -> Quest
 
 def _answered(question: Question, scene: Scene, found: Mapping[str, Any], unseen: Unseen) -> Question | Rejected:
     if question.task == schema.COUNTING:
-        count = sum(found["seen"].values())
+        [(category, count)] = found["seen"].items()
+        there = scene.counts.get(category, 0)
         # an object without a box is counted in the scene, and nobody knows where it is seen
-        known = len(scene.of(asked(question.trace)[0])) == scene.counts[asked(question.trace)[0]]
-        if known and (count or unseen == "keep"):
+        if len(scene.of(category)) == there and (count or not there or unseen == "keep"):
             return replace(question, answer=str(count))
     elif found["supported"] or unseen == "keep":
         return question
@@ -95,11 +95,11 @@ def _found(question: Question, scene: Scene, spec: FrameSpec) -> dict[str, Any]:
 
 def _is_supported(question: Question, scene: Scene, spec: FrameSpec, seen: Mapping[str, int]) -> bool:
     if question.task == schema.COUNTING:
-        return all(seen[name] == scene.counts[name] for name in seen)
+        return all(seen[name] == scene.counts.get(name, 0) for name in seen)
     if question.task == schema.APPEARANCE:
         first = [min(_places(scene, spec)[name], default=math.inf) for name in question.trace["order"]]
         return math.inf not in first and all(a < b for a, b in pairwise(first))
-    return all(seen.values())
+    return all(seen[name] for name in seen if scene.counts.get(name))  # what is not there can't be seen
 
 
 @lru_cache(maxsize=256)

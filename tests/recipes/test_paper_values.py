@@ -101,6 +101,7 @@ ABLATIONS = {
     "numeric_exact": ("reward.custom_reward_function.reward_kwargs.numeric", "exact"),
     "full_tuning": ("actor_rollout_ref.model.lora_rank", 0),
     "published_data": ("data.train_files", "/d/rows/published.parquet"),
+    "absent_objects": ("data.train_files", "/d/rows/absent.parquet"),
 }
 
 

@@ -57,7 +57,8 @@ def build(
     aware = frame_aware(frames)
     scenes, source = read_sources(out, sources, frames, workers)
     ambiguity = Ambiguity(questions.margin, questions.angle)
-    plan = BuildPlan(questions.rules, seed, split, published, quotas(questions), ambiguity, questions.task, aware)
+    settings = {"quotas": quotas(questions), "ambiguity": ambiguity, "tasks": questions.task, "frames": aware}
+    plan = BuildPlan(questions.rules, seed, split, published, absent=questions.absent, **settings)
     with console.status("questions"):
         outcome = build_rows(out, scenes, plan, source)
     views.show_outcome(outcome)
@@ -126,8 +127,12 @@ def bench(
     root: OptionalRoot = None,
     subset: Annotated[Literal["full", "debiased", "pruned"], typer.Option(help="Which questions.")] = "full",
     pruned_ids: Annotated[Path | None, typer.Option(help="pruned_ids.txt, for files without that column.")] = None,
+    benchmark: Annotated[
+        Literal["vsibench", "revsi"], typer.Option(help="Whose questions; ReVSI's lie in a folder such as 32_frame.")
+    ] = "vsibench",
 ) -> None:
-    """Make rows of VSI-Bench's own questions, and unpack its videos under the data root."""
+    """Make rows of VSI-Bench's own questions, and unpack its videos under the data root; or of ReVSI's questions."""
+    from verl_vsi.data_adapters.revsi import revsi_rows
     from verl_vsi.data_adapters.vsi100k import write_outcome
     from verl_vsi.data_adapters.vsibench_download import benchmark_rows, read_ids
 
@@ -135,7 +140,8 @@ def bench(
         raise ValueError("--zip needs --root (or VSI_ROOT): the data root that videos are unpacked under")
     origin = {"builder": "data bench", "source": questions.name, "rules": "vsibench", "subset": subset}
     ids = None if pruned_ids is None else read_ids(pruned_ids)
-    outcome = write_outcome(out, benchmark_rows(questions, subset, ids), origin)
+    rows = revsi_rows(questions) if benchmark == "revsi" else benchmark_rows(questions, subset, ids)
+    outcome = write_outcome(out, rows, origin | {"rules": benchmark})
     for archive in zip or []:
         views.unpack(archive, root or Path())
     views.show_outcome(outcome)

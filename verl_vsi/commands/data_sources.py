@@ -38,6 +38,7 @@ class RuleOptions:
     total: Annotated[list[str] | None, typer.Option(help="TASK=N questions in all; repeatable.")] = None
     per_scene: Annotated[list[str] | None, typer.Option(help="TASK=N, or N for all tasks; repeatable.")] = None
     margin: Annotated[float, number(0, "Metres that the nearest must be nearer (paper: 0).", high=100)] = 0.0
+    absent: Annotated[int, number(0, "Further questions a scene about objects that it does not have (answer 0).")] = 0
     angle: Annotated[float, number(0, "Degrees off the line of sight for left and right (paper: 0).", high=90)] = 0.0
 
 

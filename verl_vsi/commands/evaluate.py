@@ -29,7 +29,7 @@ class QuestionOptions:
     root: OptionalRoot = None
     store: Annotated[Path | None, typer.Option(help="Frame store; default: frames/ under the root.")] = None
     tasks: Annotated[
-        str | None, typer.Option(help="The average: vsibench, vsi100k or present; default: the rows'.")
+        str | None, typer.Option(help="The average: vsibench, vsi100k, revsi or present; default: the rows'.")
     ] = None
     tiny: Annotated[bool, typer.Option("--tiny", help="50 questions a task.")] = False
     per_task: Annotated[int | None, number(1, "So many questions a task.")] = None
@@ -47,11 +47,11 @@ class ProtocolOptions:
     preset: Annotated[
         str | None,
         typer.Option(
-            help="run (as the checkpoint was trained), official, harness or paper; default: the first that can."
+            help="run (as the checkpoint was trained), official, harness, revsi or paper; default: the first that can."
         ),
     ] = None
     mode: Annotated[str | None, typer.Option(help="vanilla, think or observe; default: the run's, or vanilla.")] = None
-    prompts: Annotated[str | None, typer.Option(help="official, test or train; default: the preset's.")] = None
+    prompts: Annotated[str | None, typer.Option(help="official, revsi, test or train; default: the preset's.")] = None
     extraction: Annotated[str | None, typer.Option(help="official, harness or robust; default: the preset's.")] = None
     max_tokens: Annotated[int | None, number(1, "New tokens; default: the preset's, or the mode's.")] = None
 

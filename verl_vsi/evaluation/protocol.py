@@ -2,6 +2,7 @@
 
 `official`  VSI-Bench's own code: 32 linspace frames, its prompts, 16 new tokens, greedy, the first word (2412.14171).
 `harness`   lmms-eval since July 2026: the same, but a number is the first number anywhere in the answer.
+`revsi`     ReVSI's code: its prompts, every frame of a video of 16, 32 or 64 (`nframes`); 2604.24300.
 `paper`     vsGRPO's T/O/V prompts (2504.00883), each mode with a budget of its own; what the paper leaves unstated
             (frames, pixels, budget, reading) is ours and stands in the labels.
 `run`       the mode, evaluation prompts and frames of a checkpoint's own training; see `ask.trained_with`.
@@ -22,9 +23,13 @@ from verl_vsi.rewards.answers import EXTRACTIONS, extraction_name
 
 PRE = "These are frames of a video."
 NUMBER_POST = "Please answer the question using a single word or phrase."
+REVSI_NUMBER_POST = "Answer the question using a single integer or decimal number."
 CHOICE_POST = "Answer with the option's letter from the given choices directly."
+BENCHMARKS = {"official": NUMBER_POST, "revsi": REVSI_NUMBER_POST}
+"""Prompt sets of benchmarks, which know no modes -> how they ask for a number."""
 PROMPT_SETS = {
     "official": "VSI-Bench's own prompts",
+    "revsi": "ReVSI's own prompts",
     "test": "the paper's evaluation prompts",
     "train": "the prompts of training",
 }
@@ -83,9 +88,9 @@ class Protocol:
         ):
             if value not in known:
                 raise ValueError(f"{what} '{value}' is unknown; choose one of {', '.join(known)}")
-        if self.prompts == "official" and self.mode.name != "vanilla":
+        if self.prompts in BENCHMARKS and self.mode.name != "vanilla":
             raise ValueError(
-                f"VSI-Bench's own prompts have no {self.mode.name} mode; take --preset paper, or --mode vanilla"
+                f"{PROMPT_SETS[self.prompts]} have no {self.mode.name} mode; take --preset paper, or --mode vanilla"
             )
         if self.max_tokens < NEED[self.mode.name]:
             raise ValueError(
@@ -95,16 +100,16 @@ class Protocol:
 
     def text(self, item: Item) -> str:
         """What the model reads after the video."""
-        if self.prompts != "official":
+        if self.prompts not in BENCHMARKS:
             prompt = self.mode.eval_prompt if self.prompts == "test" else self.mode.train_prompt
             return user_text(item.question, item.options, prompt)
-        post = CHOICE_POST if item.kind == "choice" else NUMBER_POST
+        post = CHOICE_POST if item.kind == "choice" else BENCHMARKS[self.prompts]
         return f"{PRE}\n{user_text(item.question, item.options, post)}"
 
     @property
     def _has_published_prompts(self) -> bool:
         published, prompt = load_mode(self.mode.name), "eval_prompt" if self.prompts == "test" else "train_prompt"
-        return self.prompts == "official" or getattr(self.mode, prompt) == getattr(published, prompt)
+        return self.prompts in BENCHMARKS or getattr(self.mode, prompt) == getattr(published, prompt)
 
     def labels(self) -> dict[str, Any]:
         """The protocol's part of `Labels`: each knob by name."""
@@ -146,6 +151,7 @@ _PAPER = FrameSpec(sampler="linspace", nframes=32, max_pixels=256 * 28 * 28)
 PRESETS = {
     "official": Preset("official", "official", _BENCH, max_tokens=16),
     "harness": Preset("official", "lmms_eval", _BENCH, max_tokens=16),
+    "revsi": Preset("revsi", "official", _BENCH, max_tokens=16),
     "paper": Preset("test", "robust", _PAPER, max_tokens=None),
 }
 

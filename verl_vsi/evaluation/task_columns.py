@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from verl_vsi.data_adapters import schema as t
+from verl_vsi.data_adapters.revsi import TYPES as REVSI_TYPES
 
 DIRECTION = "object_rel_direction"
 """The three direction types as one column of the table."""
@@ -46,17 +47,19 @@ class TaskSet:
 
 
 VSIBENCH = TaskSet("vsibench", "macro average of VSI-Bench's eight tasks", t.TASKS)
+REVSI = TaskSet("revsi", "macro average of ReVSI's seven tasks", tuple(REVSI_TYPES))
 VSI100K = TaskSet("vsi100k", "macro average of VSI-100k's six tasks", (*t.NUMERIC, t.REL_DISTANCE, t.DIRECTION_EASY))
 PRESENT = TaskSet("present", "macro average of the tasks present", None)
-TASK_SETS = {s.name: s for s in (VSIBENCH, VSI100K, PRESENT)}
+TASK_SETS = {s.name: s for s in (VSIBENCH, VSI100K, REVSI, PRESENT)}
 
 
 def column_of(task: str) -> str:
-    """The table column of a question type.
+    """The table column of a question type, VSI-Bench's or ReVSI's.
 
     Raises:
         ValueError: no such type.
     """
+    task = REVSI_TYPES.get(task, task)
     if task in t.DIRECTIONS:
         return DIRECTION
     if task not in COLUMNS:

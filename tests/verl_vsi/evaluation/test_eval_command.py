@@ -93,7 +93,7 @@ def test_failed_requests_are_counted_by_cause(
         (["m", "--preset", "official", "--mode", "think"], "have no think mode"),
         (["m", "--max-cost", "1"], "--price-in"),
         (["m", "--lora", "weld"], "fold or serve"),
-        (["m", "--condition", "dark"], "choose of normal, shuffled, blind"),
+        (["m", "--condition", "dark"], "choose of normal, shuffled, first-frame, black"),
         (["m", "--send", "smoke"], "--send 'smoke' is unknown; video or images"),
         (["m", "--base-url", "http://127.0.0.1:99999/v1"], "--base-url 'http://127.0.0.1:99999/v1': Port out of range"),
         (["m", "--base-url", "localhost:8000"], "no http or https address"),

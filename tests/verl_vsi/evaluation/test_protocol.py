@@ -50,7 +50,7 @@ def test_the_training_prompt_is_one_option_away(make_item: Callable[..., Item]) 
         ("paper", {"mode": "observe", "max_tokens": 100}, "cut off an? observe answer"),
         ("official", {"mode": "vanilla", "max_tokens": 4}, "cut off"),
         ("official", {"mode": "think"}, "take --preset paper"),  # the benchmark has no such prompt
-        ("oficial", {}, "choose one of official, harness, paper"),
+        ("oficial", {}, "choose one of official, harness, revsi, paper"),
         ("paper", {"mode": "dream"}, "mode"),
         ("paper", {"extraction": "magic"}, "official, lmms_eval, robust"),
         ("paper", {"prompts": "mine"}, "prompt set 'mine'"),
