@@ -30,6 +30,7 @@ FLOORS = (
         "data_adapters.audit",
         "data_adapters.copies",
         "data_adapters.datasets",
+        "data_adapters.revsi",
         "data_adapters.vsi100k",
         "data_adapters.vsibench_download",
     ),
