@@ -92,8 +92,8 @@ def _engine(setting: Setting, size: str, recipe: Recipe) -> Any:
 def _fullest(recipe: Recipe, setting: Setting) -> Any:
     """The largest micro-batch that the estimate counts: whole groups, every answer of full length."""
     load = recipe.load
-    question = {"text": TEXT_TOKENS, "grids": (_grid(load.video_tokens, recipe.config.vsi.frames.nframes // 2),)}
-    questions = [SampleQuestion([load.response] * load.rollouts, seed=i, **question) for i in range(load.videos)]
+    grid, lengths = _grid(load.video_tokens, recipe.config.vsi.frames.nframes // 2), [load.response] * load.rollouts
+    questions = [SampleQuestion(lengths, TEXT_TOKENS, grids=(grid,), seed=seed) for seed in range(load.videos)]
     limit = {"use_dynamic_bsz": True, "max_token_len_per_gpu": load.tokens + load.videos * 8}
     return stored_batch(questions, setting.folder, FAMILY, named=True, **limit)
 

@@ -111,8 +111,7 @@ def test_an_update_allocates_the_sum_of_the_terms(compose: Composer, tmp_path: P
     before = {"weights", "reference", "Adam", "pixels"}  # on a CPU the batch's own pixels are taken
     expected = sum(term.bytes for term in training_terms(replace(recipe, load=load)) if term.what not in before)
     with process_group():
-        lora = {"lora_rank": rank, "exclude_modules": ".*visual.*"}
-        engine = fsdp_engine(tmp_path, enable_gradient_checkpointing=True, **lora)
+        engine = fsdp_engine(tmp_path, enable_gradient_checkpointing=True, lora_rank=rank, exclude_modules=".*visual.*")
         batch = engine_batch([ONE_QUESTION], calculate_entropy=False)
         with engine.train_mode(), LiveMemory() as memory:
             engine.optimizer.zero_grad()
