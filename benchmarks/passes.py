@@ -2,12 +2,11 @@
 
     python benchmarks/passes.py                                    # CPU, a small model of Qwen2-VL-2B's proportions
     python benchmarks/passes.py --model qwen3_vl                   # of Qwen3-VL-2B's; qwen2_5_vl: Qwen2.5-VL-3B's
-    python benchmarks/passes.py --device cuda --shape 2b           # a GPU, bfloat16, random weights; 7b too
     python benchmarks/passes.py --shape tiny --n 2 --answers 3     # that the script runs, in seconds
 
 One micro-batch of n rollouts on one video (1,024 video tokens, 200 text tokens): verl's own engine, ours, and ours with
-the vision tower frozen. On a CPU, CPU seconds of one thread; on a GPU, seconds. Results go to benchmarks/results/ as
-they come; the same command goes on with an interrupted run.
+the vision tower frozen, in CPU seconds of one thread. Results go to benchmarks/results/ as they come; the same command
+goes on with an interrupted run. On a GPU: `python benchmarks/gpu`.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import math
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,16 @@ import torch
 import torch.distributed as dist
 from benchmark_results import RESULTS, resume, versions, write_result
 from passes_costs import GRID, KINDS, SHAPES, TEXT, VIDEO_TOKENS, floor, tokens
-from passes_setup import Engines, save_model
+from passes_setup import make_engine, save_model
 from passes_show import draw, show
 from rich.progress import track
+from stored_videos import stored_batch
 
 from verl_vsi import run_mark
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
-from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
+from vsi_support.engine_batches import SampleQuestion, ppo_loss
 from vsi_support.random_models import FAMILIES
 
 RATE = "matrix_flops_per_second"
@@ -50,7 +50,6 @@ Case = tuple[int, int, str]
 def main() -> None:
     """Measure, print, record, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--model", choices=tuple(SHAPES), default="qwen2_vl")
     parser.add_argument("--shape", default="small", help="; ".join(f"{m}: {', '.join(s)}" for m, s in SHAPES.items()))
     parser.add_argument("--n", type=int, nargs="+", default=[2, 7, 14, 28], help="rollouts of a question")
@@ -60,9 +59,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.shape not in SHAPES[options.model]:
         parser.error(f"--shape {options.shape}: {options.model} has {', '.join(SHAPES[options.model])}")
-    start_process_group(options.device)
+    start_process_group()
     model = "" if options.model == "qwen2_vl" else f"{options.model}_"
-    path = options.out / f"passes_{options.device}_{model}{options.shape}.json"
+    path = options.out / f"passes_cpu_{model}{options.shape}.json"
     now = about(options)
     record = resume(path, now, changing=(RATE,)) or {"about": now, "rows": []}
     record["rows"] = complete(record["rows"])
@@ -74,44 +73,37 @@ def main() -> None:
         draw(record, path.with_suffix(".png"))
 
 
-def start_process_group(device: str) -> None:
-    """A process group of one; one thread on a CPU."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("there is no GPU here (torch.cuda.is_available() is False), and nothing was measured")
-    if device == "cpu":
-        os.environ["VERL_PLATFORM"] = "cpu"
-        torch.set_num_threads(1)
+def start_process_group() -> None:
+    """A process group of one, of one thread."""
+    os.environ["VERL_PLATFORM"] = "cpu"
+    torch.set_num_threads(1)
     run_mark.mark("benchmarks")
     import verl  # noqa: F401  (loads our plug-in, which registers our engine in a run of ours)
 
-    backend = "cpu:gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, init_method="tcp://127.0.0.1:29533", rank=0, world_size=1)
+    dist.init_process_group("cpu:gloo", init_method="tcp://127.0.0.1:29533", rank=0, world_size=1)
 
 
 def about(options: argparse.Namespace) -> dict[str, Any]:
     """What was measured, on what, with what."""
-    device = platform.processor() or platform.machine()
-    if options.device == "cuda":
-        device = torch.cuda.get_device_name()
     return {
         "what": "one micro-batch of n rollouts on one video: seconds, peak bytes above the start, FLOPs, text tokens",
-        "device": device,
+        "device": platform.processor() or platform.machine(),
         "model": options.model,
         "shape": options.shape,
-        "dtype": "float32" if options.device == "cpu" else "bfloat16",
+        "dtype": "float32",
         "video_tokens": VIDEO_TOKENS,
         "text_tokens": TEXT,
-        RATE: matrix_rate(options.device),
+        RATE: matrix_rate(),
         "versions": versions(("verl-vsi", "verl", "torch", "transformers")),
         "date": time.strftime("%Y-%m-%d"),
     }
 
 
-def matrix_rate(device: str) -> float:
-    """Floating-point operations a second of a large matrix product: what the device really does."""
-    side, dtype = (2048, torch.float32) if device == "cpu" else (8192, torch.bfloat16)
-    a = torch.randn(side, side, device=device, dtype=dtype)
-    seconds = min(clock(lambda: a @ a, device)[0] for _ in range(3))
+def matrix_rate() -> float:
+    """Floating-point operations a second of a large matrix product: what the core really does."""
+    side = 2048
+    a = torch.randn(side, side)
+    seconds = min(clock(lambda: a @ a)[0] for _ in range(3))
     return 2 * side**3 / seconds
 
 
@@ -125,12 +117,6 @@ def case_of(row: dict[str, Any]) -> Case:
     return row["answer"], row["n"], row["kind"]
 
 
-def cases(options: argparse.Namespace) -> list[Case]:
-    """On a CPU the engines take turns, so that all meet the same load; on a GPU each has the memory for itself."""
-    every = [(length, n, kind) for length in options.answers for n in options.n for kind in KINDS]
-    return every if options.device == "cpu" else sorted(every, key=lambda case: KINDS.index(case[2]))
-
-
 def measure_all(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """A row for each answer length, number of rollouts, engine and pass.
 
@@ -139,26 +125,24 @@ def measure_all(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Iter
         rows: that are there already; their cases are left out.
     """
     shape, family = SHAPES[options.model][options.shape], FAMILIES[options.model]
-    dtype = torch.float32 if options.device == "cpu" else torch.bfloat16
-    engines = Engines(save_model(options.model, shape, dtype), options.device)
+    folder = save_model(options.model, shape, torch.float32)
+    engine_of = cache(partial(make_engine, family=family, folder=folder))
     before = set(map(case_of, rows))
-    for length, n, kind in track([case for case in cases(options) if case not in before], description="passes"):
+    # the engines take turns, so that all meet the same load
+    cases = [(length, n, kind) for length in options.answers for n in options.n for kind in KINDS]
+    for length, n, kind in track([case for case in cases if case not in before], description="passes"):
         question = SampleQuestion([length] * n, text=TEXT, grids=(GRID,))
-        batch = engine_batch([question], family=family, calculate_entropy=False)
+        batch = stored_batch([question], folder, family, named=kind != "stock")
         prompt = int(batch["prompts"].offsets()[1])
         for name in PASSES:
             repeats = 1 if kind == "stock" else options.repeats
-            warm = kind == "frozen" or options.device == "cuda"
             case = {"kind": kind, "pass": name, "n": n, "answer": length}
-            try:
-                costs = measure(engines.get(kind), batch, name, repeats, options.device, warm=warm)
-            except torch.OutOfMemoryError:
-                costs = {"seconds": math.inf, "peak_bytes": math.inf}  # stock's logits, for many long answers
+            costs: dict[str, float] = measure(engine_of(kind), batch, name, repeats, warm=kind == "frozen")
             costs |= {"floor": floor(shape, kind, name, prompt, n, length), "tokens": tokens(kind, prompt, n, length)}
             yield {**case, **costs}
 
 
-def measure(engine: Any, batch: Any, name: str, repeats: int, device: str, *, warm: bool) -> dict[str, float]:
+def measure(engine: Any, batch: Any, name: str, repeats: int, *, warm: bool) -> dict[str, float]:
     """Median seconds and the peak of memory.
 
     Args:
@@ -166,7 +150,6 @@ def measure(engine: Any, batch: Any, name: str, repeats: int, device: str, *, wa
         batch: one micro-batch.
         name: of the pass, one of `PASSES`.
         repeats: runs that are timed.
-        device: cpu or cuda.
         warm: run once before, so that the feature cache is filled.
     """
     loss_function = ppo_loss()
@@ -181,9 +164,8 @@ def measure(engine: Any, batch: Any, name: str, repeats: int, device: str, *, wa
 
     if warm:
         run()
-    runs = sorted(clock(run, device) for _ in range(repeats))
-    peak = max(peak for _, peak in runs) if device == "cuda" else exact_peak(run)
-    return {"seconds": runs[len(runs) // 2][0], "peak_bytes": peak}
+    runs = sorted(clock(run) for _ in range(repeats))
+    return {"seconds": runs[len(runs) // 2][0], "peak_bytes": exact_peak(run)}
 
 
 MMAP_THRESHOLD, SMALL, LARGE = -3, 2**16, 2**25
@@ -198,27 +180,14 @@ def exact_peak(run: Callable[[], Any]) -> int:
     libc = ctypes.CDLL("libc.so.6")
     libc.mallopt(MMAP_THRESHOLD, SMALL)
     try:
-        return clock(run, "cpu")[1]
+        return clock(run)[1]
     finally:
         libc.mallopt(MMAP_THRESHOLD, LARGE)
 
 
-def clock(run: Callable[[], Any], device: str) -> tuple[float, int]:
-    """Seconds (of CPU time on a CPU), and bytes at the peak above those at the start.
-
-    Args:
-        run: what is measured.
-        device: cpu or cuda.
-    """
+def clock(run: Callable[[], Any]) -> tuple[float, int]:
+    """Seconds of CPU time, and bytes at the peak above those at the start."""
     gc.collect()
-    if device == "cuda":
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        start = time.perf_counter()
-        run()
-        torch.cuda.synchronize()
-        return time.perf_counter() - start, torch.cuda.max_memory_allocated() - before
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed must not count as there
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = resident("VmRSS")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 KINDS = ("stock", "shared", "frozen")
 """verl's own engine; ours; ours with the vision tower frozen."""
 GRID = (8, 16, 32)
 """Patches of the video: 8 times 2 frames of 224x448 pixels."""
-PATCHES, VIDEO_TOKENS = GRID[0] * GRID[1] * GRID[2], GRID[0] * GRID[1] * GRID[2] // 4
+PATCHES, VIDEO_TOKENS = math.prod(GRID), math.prod(GRID) // 4
 TEXT = 200
 """Tokens of the question."""
 
@@ -47,6 +48,8 @@ class Shape:
     vision_layers: int
     vision_heads: int
     tower: Tower = Tower()
+    tied: bool = False
+    """Whether the embedding serves as output layer."""
 
     @property
     def head(self) -> int:
@@ -82,20 +85,21 @@ SHAPES = {
         "tiny": Shape(64, 96, 1, 2, 1, 128, 32, 1, 2),
         # Qwen2-VL-2B's proportions: vision 58 % of stock's work, output layer 6 %.
         "small": Shape(256, 1496, 2, 4, 2, 1856, 192, 3, 3),
-        "2b": Shape(1536, 8960, 28, 12, 2, 151936, 1280, 32, 16),
+        # as published (arXiv:2409.12191, table 1, and config.json)
+        "2b": Shape(1536, 8960, 28, 12, 2, 151936, 1280, 32, 16, tied=True),
         "7b": Shape(3584, 18944, 28, 28, 4, 152064, 1280, 32, 16),
     },
     "qwen2_5_vl": {
         "tiny": Shape(64, 96, 1, 2, 1, 128, 32, 1, 2, TOWERS["qwen2_5_vl"]),
         # Qwen2.5-VL-3B's proportions: a patch meets .23 times the weights of a token, the output layer .11 times.
         "small": Shape(256, 1496, 2, 4, 2, 1178, 128, 3, 2, TOWERS["qwen2_5_vl"]),
-        "3b": Shape(2048, 11008, 36, 16, 2, 151936, 1280, 32, 16, TOWERS["qwen2_5_vl"]),
+        "3b": Shape(2048, 11008, 36, 16, 2, 151936, 1280, 32, 16, TOWERS["qwen2_5_vl"], tied=True),
     },
     "qwen3_vl": {
         "tiny": Shape(64, 96, 1, 2, 1, 128, 32, 1, 2, TOWERS["qwen3_vl"]),
         # Qwen3-VL-2B's proportions: a patch meets .21 times the weights of a token, the output layer .22 times.
         "small": Shape(384, 1152, 2, 6, 3, 2028, 144, 3, 3, TOWERS["qwen3_vl"]),
-        "2b": Shape(2048, 6144, 28, 16, 8, 151936, 1024, 24, 16, TOWERS["qwen3_vl"]),
+        "2b": Shape(2048, 6144, 28, 16, 8, 151936, 1024, 24, 16, TOWERS["qwen3_vl"], tied=True),
     },
 }
 """By model and name."""
@@ -113,7 +117,7 @@ def tokens(kind: str, prompt: int, n: int, length: int) -> int:
     return n * (prompt + length) if kind == "stock" else prompt + n * (length - 1)
 
 
-def floor(shape: Shape, kind: str, name: str, prompt: int, n: int, length: int) -> float:
+def floor(shape: Shape, kind: str, name: str, prompt: int, n: int, length: int, patches: int = PATCHES) -> float:
     """Floating-point operations that a pass cannot do without; a backward pass costs two forward ones.
 
     Args:
@@ -123,13 +127,13 @@ def floor(shape: Shape, kind: str, name: str, prompt: int, n: int, length: int) 
         prompt: tokens of the question and its video.
         n: rollouts of the question.
         length: tokens of an answer.
+        patches: of the video.
     """
     passes, all_tokens = 1 if name == "forward" else 3, tokens(kind, prompt, n, length)
     if kind == "stock":
         one = all_tokens // n
-        return n * flops(shape, patches=PATCHES, tokens=one, answers=one) * passes
-    patches = 0 if kind == "frozen" else PATCHES
-    return flops(shape, patches=patches, tokens=all_tokens, answers=n * length) * passes
+        return n * flops(shape, patches=patches, tokens=one, answers=one) * passes
+    return flops(shape, patches=0 if kind == "frozen" else patches, tokens=all_tokens, answers=n * length) * passes
 
 
 def flops(shape: Shape, *, patches: int, tokens: int, answers: int) -> float:

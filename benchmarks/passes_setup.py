@@ -1,8 +1,7 @@
-"""Models with random weights and engines over them, for `passes.py`."""
+"""Models with random weights and engines over them, for `passes.py` and `gpu`."""
 
 from __future__ import annotations
 
-import gc
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -11,10 +10,12 @@ from typing import Any
 
 import torch
 from passes_costs import Shape
+from stored_videos import processor_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
-from vsi_support.random_models import FAMILIES
+from vsi_support.engines import UPSTREAM, VENDOR, fsdp_engine
+from vsi_support.random_models import FAMILIES, Family
 from vsi_support.random_qwen2_vl import Sizes
 
 
@@ -24,6 +25,7 @@ def save_model(
     dtype: torch.dtype,
     folder: Path | None = None,
     tokens: Mapping[str, int] | None = None,
+    device: str = "cpu",
 ) -> Path:
     """A model with random weights.
 
@@ -33,8 +35,23 @@ def save_model(
         dtype: of its weights.
         folder: where it goes; None: one that the system throws away.
         tokens: ids of the special ones; those of `vsi_support.engine_batches` by default.
+        device: where its weights are drawn.
     """
-    sizes = Sizes(
+    folder = folder or Path(tempfile.mkdtemp(prefix="verl-vsi-passes-"))
+    torch.set_default_dtype(dtype)
+    with torch.device(device):
+        random_model = FAMILIES[model].random_model(sizes_of(shape), sharp=False)
+    torch.set_default_dtype(torch.float32)
+    for name, token in (tokens or {}).items():
+        config = random_model.config.text_config if name.startswith(("bos", "eos", "pad")) else random_model.config
+        setattr(config, name, token)
+    random_model.save_pretrained(folder)
+    return folder
+
+
+def sizes_of(shape: Shape) -> Sizes:
+    """A shape in the words of the random models."""
+    return Sizes(
         hidden=shape.hidden,
         feed_forward=shape.intermediate,
         layers=shape.layers,
@@ -45,81 +62,33 @@ def save_model(
         vision_heads=shape.vision_heads,
         vision_ratio=4,
         vocabulary=shape.vocabulary,
+        tied=shape.tied,
     )
-    folder = folder or Path(tempfile.mkdtemp(prefix="verl-vsi-passes-"))
-    torch.set_default_dtype(dtype)
-    random_model = FAMILIES[model].random_model(sizes, sharp=False)
-    torch.set_default_dtype(torch.float32)
-    for name, token in (tokens or {}).items():
-        config = random_model.config.text_config if name.startswith(("bos", "eos", "pad")) else random_model.config
-        setattr(config, name, token)
-    random_model.save_pretrained(folder)
-    return folder
 
 
-def make_engine(folder: Path, device: str, *, shared: bool, frozen: bool = False) -> Any:
-    """verl's engine, or ours: FSDP2 over this process alone, float32 on a CPU and bfloat16 on a GPU.
+def make_engine(
+    kind: str, family: Family, folder: Path, device: str = "cpu", dtype: str = "fp32", **settings: Any
+) -> Any:
+    """verl's engine, or ours: FSDP2 over this process alone.
 
     Args:
+        kind: one of `passes_costs.KINDS`.
+        family: of the model.
         folder: of the model.
         device: cpu or cuda.
-        shared: ours.
-        frozen: with the vision tower frozen.
+        dtype: of the weights, as verl names it.
+        settings: others of `fsdp_engine`.
     """
-    from verl.trainer.config import CheckpointConfig
-    from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
-    from verl.workers.engine import EngineRegistry
-
-    from verl_vsi.sharing.eligibility import VENDOR
-
-    kind = "fp32" if device == "cpu" else "bf16"
-    options = {"vsi_freeze_tower": True} if shared and frozen else {}
-    engine_class = EngineRegistry._engines["language_model"]["fsdp2"][(device, VENDOR) if shared else device]
-    engine = engine_class(
-        model_config=HFModelConfig(
-            path=str(folder),
-            load_tokenizer=False,
-            use_remove_padding=False,
-            enable_gradient_checkpointing=device != "cpu",
-            override_config={"attn_implementation": "sdpa", **options},
-        ),
-        engine_config=FSDPEngineConfig(
-            strategy="fsdp2",
-            model_dtype=kind,
-            mixed_precision={"param_dtype": kind, "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
-            use_torch_compile=False,
-            use_dynamic_bsz=False,
-            micro_batch_size_per_gpu=64,
-        ),
-        optimizer_config=FSDPOptimizerConfig(lr=1e-6, total_training_steps=10),
-        checkpoint_config=CheckpointConfig(),
+    shared, frozen = kind != "stock", kind == "frozen"
+    options = {"vsi_freeze_tower": True} if frozen else {}
+    engine = fsdp_engine(
+        folder,
+        VENDOR if shared else UPSTREAM,
+        options=options,
+        device=device,
+        dtype=dtype,
+        learning_rate=1e-6,
+        **settings,
     )
-    engine.initialize()
-    if frozen and not shared:
-        engine.module.model.visual.requires_grad_(False)
-    engine.module.train()
+    engine.model_config.processor = processor_of(family)
     return engine
-
-
-class Engines:
-    """Engines by kind: all of them on a CPU, one at a time on a GPU."""
-
-    def __init__(self, folder: Path, device: str) -> None:
-        """Engines over one model.
-
-        Args:
-            folder: of the model.
-            device: cpu or cuda.
-        """
-        self.folder, self.device = folder, device
-        self._engines: dict[str, Any] = {}
-
-    def get(self, kind: str) -> Any:
-        """The engine of one of `passes_costs.KINDS`, made at its first use."""
-        if kind not in self._engines:
-            if self.device == "cuda":
-                self._engines.clear()
-                gc.collect()
-            shared, frozen = kind != "stock", kind == "frozen"
-            self._engines[kind] = make_engine(self.folder, self.device, shared=shared, frozen=frozen)
-        return self._engines[kind]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
 
-from verl_vsi.config.load import PATCHES_A_TOKEN, Load
+from verl_vsi.config.load import PATCH_BYTES, PATCHES_A_TOKEN, Load
 from verl_vsi.config.model_shape import ModelShape
 
 CHUNK = 1024
@@ -147,11 +147,14 @@ def _activations(recipe: Recipe) -> Iterator[Term]:
     if recipe.recomputed:
         kept = load.tokens * shape.hidden * shape.layers * number
         yield Term("checkpointed activations", kept, f"{load.tokens} tokens, one hidden state a layer")
-        yield Term("a layer computed again", 2 * layer, "its activations and their gradients")
+        again = layer + 3 * load.tokens * shape.feed_forward * number / parallel
+        yield Term("a layer computed again", again, "its activations, and the gradients in its MLP")
     else:
         yield Term("activations", shape.layers * layer, f"{load.tokens} tokens, all of {shape.layers} layers")
+    patches = load.videos * load.video_tokens * PATCHES_A_TOKEN
+    yield Term("pixels", patches * PATCH_BYTES, f"{load.videos} videos, float32")
+    yield Term("vision features", load.videos * load.video_tokens * shape.hidden * number, f"{load.videos} videos")
     if recipe.full:
-        patches = load.videos * load.video_tokens * PATCHES_A_TOKEN
         kept = patches * shape.vision_width * shape.vision_layers * number * (1 if recipe.recomputed else 17)
         yield Term("vision tower's activations", kept, f"{load.videos} videos, {patches} patches")
 

@@ -102,7 +102,8 @@ def requirements(extra: str) -> Iterator[Requirement]:
 VERL_NEEDS, CORE = ("transformers", "tensordict", "ray", "TransferQueue"), "verl-core"
 """verl 0.9.1's stable image has transformers 5.3.0 and TransferQueue 0.1.8, older than verl asks for."""
 GPU_STACK = ("torch>=2.11", "vllm>=0.24,<0.32", "megatron-bridge>=0.5,<0.7")
-"""torch and vLLM from those of verl's own sets on; vLLM up to the newest whose CPU build was run."""
+"""torch and vLLM from those of verl's own sets on; vLLM up to the newest that shares a transformers with verl 0.9.1
+(0.32 wants 5.16 or newer, verl less than 5.11)."""
 OPTIONAL = ("megatron-bridge",)
 
 

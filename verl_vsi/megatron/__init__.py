@@ -22,7 +22,7 @@ NOT_RUN_ON_A_GPU = (
     "Qwen2-VL on Megatron has been run on CPUs only (megatron-core's local layers, gloo): TransformerEngine, packed "
     "attention on a GPU, more than two ranks and the weight sync to vLLM have not been run yet"
 )
-"""What a run on this backend says first, until someone has run benchmarks/megatron_gpu.py."""
+"""What a run on this backend says first, until someone has run benchmarks/gpu."""
 
 ARCHITECTURE = "Qwen2VLForConditionalGeneration"
 """As `config.json` of the checkpoint names it."""

@@ -29,13 +29,29 @@ def process_group() -> Iterator[None]:
             dist.destroy_process_group()
 
 
-def fsdp_engine(folder: Path, vendor: str = VENDOR, *, options: dict[str, Any] | None = None, **model: Any) -> Any:
-    """An engine on the CPU, initialised, in training mode, float32.
+def fsdp_engine(
+    folder: Path,
+    vendor: str = VENDOR,
+    *,
+    options: dict[str, Any] | None = None,
+    device: str = "cpu",
+    dtype: str = "fp32",
+    compute: str | None = None,
+    attention: str = "sdpa",
+    learning_rate: float = 1e-3,
+    **model: Any,
+) -> Any:
+    """An engine, initialised, in training mode; on the CPU and in float32 by default.
 
     Args:
         folder: of the model.
         vendor: ours, or `UPSTREAM`.
         options: of `EngineOptions`, with their prefix.
+        device: cpu or cuda.
+        dtype: of the weights, as verl names it.
+        compute: in which layers compute; as the weights by default.
+        attention: as transformers names it.
+        learning_rate: of AdamW.
         model: settings of verl's `HFModelConfig`.
     """
     from verl.trainer.config import CheckpointConfig
@@ -45,24 +61,24 @@ def fsdp_engine(folder: Path, vendor: str = VENDOR, *, options: dict[str, Any] |
     import verl_vsi.sharing
 
     registered = EngineRegistry._engines["language_model"]["fsdp2"]
-    if ("cpu", VENDOR) not in registered:
+    if (device, VENDOR) not in registered:
         verl_vsi.sharing.register()
-    engine = registered[("cpu", vendor) if vendor else "cpu"](
+    engine = registered[(device, vendor) if vendor else device](
         model_config=HFModelConfig(
             path=str(folder),
             load_tokenizer=False,
-            override_config={"attn_implementation": "sdpa", **(options or {})},
-            **{"use_remove_padding": False, "enable_gradient_checkpointing": False, **model},
+            override_config={"attn_implementation": attention, **(options or {})},
+            **{"use_remove_padding": False, "enable_gradient_checkpointing": device != "cpu", **model},
         ),
         engine_config=FSDPEngineConfig(
             strategy="fsdp2",
-            model_dtype="fp32",
-            mixed_precision={"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
+            model_dtype=dtype,
+            mixed_precision={"param_dtype": compute or dtype, "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
             use_torch_compile=False,
             use_dynamic_bsz=False,
             micro_batch_size_per_gpu=64,
         ),
-        optimizer_config=FSDPOptimizerConfig(lr=1e-3, total_training_steps=10),
+        optimizer_config=FSDPOptimizerConfig(lr=learning_rate, total_training_steps=10),
         checkpoint_config=CheckpointConfig(),
     )
     engine.initialize()

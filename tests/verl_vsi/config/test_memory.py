@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import weakref
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 os.environ["VERL_PLATFORM"] = "cpu"
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
 from vsi_support.engines import fsdp_engine, process_group
+from vsi_support.live_memory import LiveMemory, tensor_bytes
 from vsi_support.random_qwen2_vl import Sizes, random_model
 
 from verl_vsi.config.estimate import estimate, fix, recipe_of
@@ -86,46 +84,61 @@ def test_weights_gradients_and_adam_are_what_fsdp2_allocates(
             engine.forward_backward_batch(batch, ppo_loss(), forward_only=False)
             parameters = list(engine.module.parameters())
             allocated = {
-                "weights": sum(map(size, parameters)),
-                "gradients": sum(size(p.grad) for p in parameters if p.grad is not None),
+                "weights": sum(map(tensor_bytes, parameters)),
+                "gradients": sum(tensor_bytes(p.grad) for p in parameters if p.grad is not None),
             }
             engine.optimizer_step()
     states = engine.optimizer.state.values()
-    allocated["Adam"] = sum(size(value) for state in states for name, value in state.items() if name != "step")
+    allocated["Adam"] = sum(tensor_bytes(value) for state in states for name, value in state.items() if name != "step")
     assert {what: terms[what] * 1e9 for what in allocated} == pytest.approx(allocated, rel=0.15)
 
 
-def size(tensor: Any) -> int:
-    local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return local.numel() * local.element_size()
+ONE_QUESTION = SampleQuestion([100] * 6, text=50, grids=((4, 16, 16),))
+"""902 tokens in shared passes, 256 of them of the video."""
+AS_MANY_KEYS = Sizes(256, 1500, heads=8, groups=8, vision_width=64, vision_ratio=4, vocabulary=512)
+"""torch's flash attention on a CPU repeats keys and values; with as many heads there is nothing to repeat."""
 
 
-class PeakMemory(TorchDispatchMode):
-    """Bytes of tensors that operators give and that live at once, at most."""
+@pytest.mark.usefixtures("untouched_transformers")
+@pytest.mark.parametrize("rank", [0, 8], ids=["full", "LoRA"])
+@pytest.mark.parametrize("sizes", [Sizes(groups=4), AS_MANY_KEYS], ids=["tiny", "mid-size"])
+def test_an_update_allocates_the_sum_of_the_terms(compose: Composer, tmp_path: Path, sizes: Sizes, rank: int) -> None:
+    """With recomputed layers, as the recipes have them; beside weights and Adam, which are held above."""
+    random_model(sizes).save_pretrained(tmp_path)
+    recompute = "actor_rollout_ref.model.enable_gradient_checkpointing=true"
+    recipe = recipe_of(compose.recipe(f"vsgrpo_miniature vsi.model={tmp_path} vsi.lora.rank={rank} {recompute}"))
+    load = replace(recipe.load, video_tokens=256, rollouts=6, tokens=902, spoken=600, videos=1)
+    before = {"weights", "reference", "Adam", "pixels"}  # on a CPU the batch's own pixels are taken
+    expected = sum(term.bytes for term in training_terms(replace(recipe, load=load)) if term.what not in before)
+    with process_group():
+        engine = fsdp_engine(tmp_path, enable_gradient_checkpointing=True, lora_rank=rank, exclude_modules=".*visual.*")
+        batch = engine_batch([ONE_QUESTION], calculate_entropy=False)
+        with engine.train_mode(), LiveMemory() as memory:
+            engine.optimizer.zero_grad()
+            engine.forward_step(batch, ppo_loss(), False)[0].backward()
+        # FSDP empties the storages of what it has gathered, which is no operator
+        gathered = sum(map(tensor_bytes, engine.module.parameters()))
+    assert expected == pytest.approx(memory.peak - gathered, rel=0.15)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.live, self.peak = 0, 0
-        self.known: set[int] = set()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        outputs = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(outputs):
-            if isinstance(tensor, torch.Tensor):
-                self._add(tensor.untyped_storage())
-        self.peak = max(self.peak, self.live)
-        return outputs
+@pytest.mark.usefixtures("untouched_transformers")
+@pytest.mark.parametrize("sizes", [Sizes(tied=True), MID_SIZE], ids=["tiny", "mid-size"])
+def test_megatrons_weights_are_those_of_its_model(compose: Composer, tmp_path: Path, sizes: Sizes) -> None:
+    """megatron-core's own, in bfloat16; its optimizer and its gradients' buffers need a GPU."""
+    pytest.importorskip("megatron.core")
+    from megatron.core import parallel_state
+    from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+    from vsi_support.megatron_core_model import core_model, without_gpu
 
-    def _add(self, storage: Any) -> None:
-        key, count = storage._cdata, storage.nbytes()
-        if key not in self.known:
-            self.known.add(key)
-            self.live += count
-            weakref.finalize(storage, self._remove, key, count)
-
-    def _remove(self, key: int, count: int) -> None:
-        self.known.discard(key)
-        self.live -= count
+    model = random_model(sizes)
+    model.save_pretrained(tmp_path)
+    terms = gigabytes(recipe_of(compose.recipe(f"vsgrpo_7b backend=megatron vsi.model={tmp_path}")))
+    with process_group(), without_gpu():
+        parallel_state.initialize_model_parallel()
+        spec = get_gpt_layer_local_spec(normalization="RMSNorm")
+        built = core_model(model.config, spec, use_cpu_initialization=True, params_dtype=torch.bfloat16)
+        parallel_state.destroy_model_parallel()
+    assert terms["weights"] * 1e9 == pytest.approx(2 * sum(p.numel() for p in built.parameters()), rel=0.15)
 
 
 @pytest.mark.parametrize("positions", [CHUNK // 2, 3 * CHUNK])
@@ -133,7 +146,7 @@ def test_logits_take_a_chunk_however_many_positions_there_are(positions: int) ->
     assert log_probs._CHUNK == CHUNK
     layer = torch.nn.Linear(8, 4096, bias=False, dtype=torch.bfloat16).requires_grad_(False)
     hidden = torch.randn(positions, 8, dtype=torch.bfloat16, requires_grad=True)
-    with PeakMemory() as memory:
+    with LiveMemory() as memory:
         outputs = LogProbHead(1.0, "metric")(layer, hidden, torch.zeros(positions, dtype=torch.long))
         outputs["log_probs"].sum().backward()
     assert memory.peak == pytest.approx(min(positions, CHUNK) * 4096 * CHUNK_LOGIT_BYTES, rel=0.15)

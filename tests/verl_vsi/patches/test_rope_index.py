@@ -48,9 +48,9 @@ def test_ours_takes_what_upstream_takes(model: Any) -> None:
     assert deltas.tolist() == [[0], [0]]
 
 
-@pytest.mark.parametrize(("name", "offset"), [("qwen2_vl", 12), ("qwen2_5_vl", 46)])
-def test_with_upstreams_positions_a_model_says_something_else(name: str, offset: int) -> None:
-    """The defect at 32 frames of 4x4 tokens; the correlation was .990 and .989 on real prompts."""
+@pytest.mark.parametrize(("name", "offsets"), [("qwen2_vl", {12, 15}), ("qwen2_5_vl", {46})])
+def test_with_upstreams_positions_a_model_says_something_else(name: str, offsets: set[int]) -> None:
+    """The defect at 32 frames of 4x4 tokens (transformers 5.10; 5.5 has another); .990 and .989 on real prompts."""
     model = random_model(tiny_config(name)).eval()
     video, random = model.config.video_token_id, torch.Generator().manual_seed(0)
     text = torch.randint(0, 200, (40,), generator=random).tolist()
@@ -61,7 +61,7 @@ def test_with_upstreams_positions_a_model_says_something_else(name: str, offset:
     ours, _ = model.model.get_rope_index(ids, **vision, **seconds)
     kinds = torch.where(ids == video, 2, 0)
     theirs, _ = inspect.unwrap(model.model.get_rope_index.__func__)(model.model, ids, kinds, **vision)
-    assert int((ours - theirs).abs().max()) == offset
+    assert int((ours - theirs).abs().max()) in offsets
     with torch.no_grad():
         logits = [model(ids, position_ids=p, pixel_values_videos=pixels, **vision).logits for p in (ours, theirs)]
     probabilities = torch.stack([each[0, -20:].softmax(-1).flatten() for each in logits])
