@@ -113,9 +113,10 @@ class Killing:
         end = time.monotonic() + 30
         while (pids := run_processes(self.mark)) and time.monotonic() < end:
             time.sleep(0.2)
+        temporary = [file for file in (self.folder / "tmp").rglob("*") if not file.is_dir()]
         litter = [file for file in self.folder.rglob(".*.*") if file.is_file() and not file.name.endswith(".lock")]
         shared = [file for file in self.leftovers.shared_memory | self.leftovers.sockets if file.exists()]
-        return [f"process {pid}" for pid in pids] + [str(path) for path in [*litter, *shared]]
+        return [f"process {pid}" for pid in pids] + [str(path) for path in [*temporary, *litter, *shared]]
 
 
 def kill_often(case: Case, folder: Path, kills: int, note: Callable[[Outcome], None], seed: int = 0) -> Outcome:
@@ -181,12 +182,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--folder", type=Path, default=Path("outputs/faults"))
     settings = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a script's background ignores it otherwise
     folder = settings.folder.absolute()
     if not (folder / "shared" / "miniature" / "phases.json").exists():
         prepare(folder / "shared")
     with serve_endpoint() as endpoint:
         every = {case.name: case for case in [*cases(folder / "shared", endpoint), server_case(folder / "shared")]}
         chosen = settings.only or [*every, "trainer"]
+        if unknown := set(chosen) - {*every, "trainer"}:
+            parser.error(f"--only: {sorted(unknown)}; there are {[*every, 'trainer']}")
         for case in (every[name] for name in chosen if name in every):
             kills = settings.server_kills if case.name == "evaluation server" else settings.kills
             own, name = folder / case.name.replace(" ", "_"), case.name
