@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--server-kills", type=int, default=1, help="a minute or two each")
     parser.add_argument("--trainer-kills", type=int, default=5, help="two minutes or more each")
-    parser.add_argument("--trainer-steps", type=int, default=12)
+    parser.add_argument("--trainer-steps", type=int, default=300)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--folder", type=Path, default=Path("outputs/faults"))
     settings = parser.parse_args()

@@ -17,15 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from faults_series import compare, series, summary
+
 from verl_vsi.config import provenance
 from verl_vsi.lifetime.leftovers import Leftovers, run_processes
-from verl_vsi.lifetime.run_lock import FILE, RunLock
+from verl_vsi.lifetime.run_lock import FILE
 
 LIMIT = 900.0
 """Seconds that a start may take until it has made a step."""
@@ -35,8 +36,6 @@ STEP = 2.0
 """Seconds of a step, about: a kill falls somewhere in it."""
 SMALL_DISK = "48m"
 """Less than three checkpoints, and two are kept while a third is written."""
-OF_THE_CLOCK = ("timing", "perf/", "actor/perf/")
-"""Metrics that measure time and memory."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class TrainerFaults:
     Args:
         folder: of all runs.
         data: root of the miniature's rooms and rows.
-        steps: of the training.
+        steps: of the training; more than the kills let it make.
     """
 
     def __init__(self, folder: Path, data: Path, steps: int) -> None:
@@ -117,15 +116,22 @@ class TrainerFaults:
             path.write_text(json.dumps(entries, indent=1))
             print(json.dumps(entries[-1]), flush=True)
             save(summary(entries))
-        record = summary(entries)
-        for name in ("killed", "undisturbed"):
-            if len(series(self.folder / name)) < self.steps:
-                record[f"{name}: last status"] = self.start(name).wait(LIMIT + 10 * STEP * self.steps)
-                RunLock(self.folder / name).acquire(patience=ENDED)
-        undisturbed = series(self.folder / "undisturbed")
-        record |= compare(undisturbed, series(self.folder / "killed"))
+        killed = series(self.folder / "killed")
+        undisturbed = self._undisturbed(len(killed))
+        record = summary(entries) | compare(undisturbed, killed)
         save(record)
         return record | {"full disk": self.full_disk(undisturbed)}
+
+    def _undisturbed(self, steps: int) -> dict[int, dict[str, float]]:
+        """Metrics of a run that nothing happened to, until it had made so many steps."""
+        run = self.folder / "undisturbed"
+        if len(series(run)) < steps:
+            process = self.start("undisturbed")
+            wait_for(lambda: len(series(run)) >= steps or process.poll() is not None, LIMIT + 10 * STEP * steps)
+            process.send_signal(signal.SIGTERM)
+            process.wait(ENDED)
+            wait_for(lambda: _is_free(run), ENDED)
+        return series(run)
 
     def kill(self, way: Way, second: bool = False) -> dict[str, Any]:
         """One start, ended once it has made a step.
@@ -176,7 +182,7 @@ class TrainerFaults:
             wait_for(lambda: _is_free(run), ENDED)
             subprocess.run(["mount", "-o", "remount,size=1g", str(run)], check=True)
             again = self.start("full", "trainer.total_training_steps=5").wait(LIMIT)
-            RunLock(run).acquire(patience=ENDED)
+            wait_for(lambda: _is_free(run), ENDED)
             outcome = {"status": status, "path and space named": named, "given again": again}
             return outcome | compare(undisturbed, series(run))
         finally:
@@ -200,39 +206,6 @@ class TrainerFaults:
         second = self.start("killed")
         second.wait(300)
         return "refused" if second.returncode == 1 else f"status {second.returncode}"
-
-
-def summary(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is killed -> how often, the longest that the run took to end, and what went wrong."""
-    by_way: dict[str, dict[str, Any]] = defaultdict(lambda: {"kills": 0, "ended after s, at most": 0.0, "faults": []})
-    for entry in entries:
-        of_way = by_way[entry["what"]]
-        of_way["kills"] += 1
-        of_way["ended after s, at most"] = max(of_way["ended after s, at most"], entry.get("ended after s", 0.0))
-        of_way["faults"] += entry["faults"]
-    seconds = [entry["a second training"] for entry in entries if "a second training" in entry]
-    return {"kills": sum(of_way["kills"] for of_way in by_way.values()), **by_way, "a second training": seconds}
-
-
-def compare(undisturbed: dict[int, dict[str, float]], killed: dict[int, dict[str, float]]) -> dict[str, Any]:
-    """How many steps of both are equal, and which metrics are not."""
-    both = sorted(undisturbed.keys() & killed.keys())
-    different = {key for step in both for key in undisturbed[step] if undisturbed[step][key] != killed[step].get(key)}
-    equal = sum(undisturbed[step] == killed[step] for step in both)
-    return {"steps compared": len(both), "steps equal": equal, "metrics that differ": sorted(different)}
-
-
-def series(run: Path) -> dict[int, dict[str, float]]:
-    """Step -> metrics that the clock has no part in; of the last start that logged it."""
-    steps: dict[int, dict[str, float]] = {}
-    for file in sorted((run / provenance.METRICS).glob("*.jsonl")):
-        for line in file.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            steps[entry["step"]] = {k: v for k, v in entry["data"].items() if not k.startswith(OF_THE_CLOCK)}
-    return steps
 
 
 def command_line(pid: int) -> str:

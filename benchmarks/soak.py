@@ -1,6 +1,6 @@
 """A long run of the miniature, watched: memory, file descriptors, threads, shared memory and disk of every process.
 
-Run: python benchmarks/soak.py [--steps 300] [--folder outputs/soak]
+Run: python benchmarks/soak.py [--steps 300] [--folder outputs/soak] [--data ROOT]
 
 Every few seconds each process of the run is looked at. What grows after the warm-up is told by a slope a step for each
 process; the record and a picture lie in results/soak.json and soak.png. An interrupted soak goes on (training resumes
@@ -42,9 +42,14 @@ Sample = dict[str, Any]
 """One look: start, step, shm, disk, and for each process name its measures."""
 
 
-def start(folder: Path, steps: int) -> subprocess.Popen[bytes]:
-    """The miniature's vsGRPO on the rooms in `folder`, verl's own logs beside it."""
-    data = folder / "rooms" / "data"
+def start(folder: Path, data: Path, steps: int) -> subprocess.Popen[bytes]:
+    """The miniature's vsGRPO.
+
+    Args:
+        folder: its run and log lie there.
+        data: root of rooms with rows.
+        steps: of the training.
+    """
     words = ["+recipe=vsgrpo_miniature", f"vsi.root={data}", f"vsi.data.val={data}/rows/val.parquet"]
     words += [f"trainer.default_local_dir={folder / 'run'}", f"trainer.total_training_steps={steps}"]
     words += ["trainer.total_epochs=1000", "trainer.test_freq=-1", "trainer.val_before_train=false"]
@@ -138,9 +143,15 @@ def draw(samples: list[Sample], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def watch(folder: Path, steps: int) -> Iterator[Sample]:
-    """Start (or go on), and look until it ends."""
-    process = start(folder, steps)
+def watch(folder: Path, data: Path, steps: int) -> Iterator[Sample]:
+    """Start (or go on), and look until it ends.
+
+    Args:
+        folder: see `start`.
+        data: see `start`.
+        steps: of the training.
+    """
+    process = start(folder, data, steps)
     try:
         while process.poll() is None:
             time.sleep(INTERVAL)
@@ -155,13 +166,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--folder", type=Path, default=Path("outputs/soak"))
+    parser.add_argument("--data", type=Path, help="a root with rooms and rows; made by default")
     parser.add_argument("--minutes", type=float, default=600, help="stop (and record) after so many")
     settings = parser.parse_args()
     folder = settings.folder.absolute()
-    make_rooms(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    data = settings.data.absolute() if settings.data else make_rooms(folder)
     end, log = time.monotonic() + 60 * settings.minutes, folder / "samples.jsonl"
     with log.open("a", encoding="utf-8") as lines:
-        for sample in watch(folder, settings.steps):
+        for sample in watch(folder, data, settings.steps):
             lines.write(json.dumps(sample) + "\n")
             lines.flush()
             if time.monotonic() > end:
@@ -182,8 +195,8 @@ def main() -> None:
     print(json.dumps(record["slopes"], indent=1))
 
 
-def make_rooms(folder: Path) -> None:
-    """A few rooms with rows and frames."""
+def make_rooms(folder: Path) -> Path:
+    """A few rooms with rows and frames; returns their root."""
     from rich.console import Console
 
     from verl_vsi.miniature.demo import Demo, data_stages
@@ -191,6 +204,7 @@ def make_rooms(folder: Path) -> None:
 
     demo = Demo(folder / "rooms", train_rooms=64, heldout_rooms=16)
     run_stages(data_stages(demo), demo.folder, Console())
+    return demo.root
 
 
 if __name__ == "__main__":
