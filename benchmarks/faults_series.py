@@ -1,4 +1,4 @@
-"""What a training's kills came to: the series of its metrics beside an undisturbed one's, and a summary of the kills."""
+"""What the kills of a training came to: its series of metrics beside an undisturbed one, and a summary."""
 
 from __future__ import annotations
 
