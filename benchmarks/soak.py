@@ -33,6 +33,8 @@ RESULTS = Path(__file__).parent / "results"
 INTERVAL, WARM_UP = 5.0, 20
 """Seconds between two looks; steps of a start before slopes count."""
 MIB = 1 << 20
+IDLE = "ray::IDLE"
+"""A worker of Ray's that nobody uses yet."""
 MEASURES = {"memory": "MiB (unique set size)", "fds": "file descriptors", "threads": "threads"}
 """Of a process -> unit."""
 SHARED = {"shm": "MiB in /dev/shm", "disk": "MiB in the run's folder"}
@@ -58,12 +60,13 @@ def start(folder: Path, data: Path, steps: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
 
-def look(run: Path, driver: int) -> Sample | None:
+def look(run: Path, driver: int, names: dict[int, str]) -> Sample | None:
     """One look at a run; None before its first step.
 
     Args:
         run: its folder.
         driver: process id.
+        names: process id -> name as it was seen first, since Ray's titles change; added to.
     """
     record = max((run / provenance.FOLDER).glob("*.json"), default=None)
     step = provenance.last_step(record) if record else None
@@ -76,6 +79,9 @@ def look(run: Path, driver: int) -> Sample | None:
             name, values = name_of(process), measure(process)
         except (psutil.Error, OSError):
             continue
+        if names.setdefault(pid, name) == IDLE:
+            names[pid] = name
+        name = names[pid]
         for measured, value in values.items():
             processes[name][measured] += value
     shm = sum(file.stat().st_size for file in Path("/dev/shm").glob("*") if file.is_file()) / MIB
@@ -99,13 +105,23 @@ def measure(process: psutil.Process) -> dict[str, float]:
     return {"memory": unique, "fds": process.num_fds(), "threads": process.num_threads()}
 
 
-def slopes(samples: list[Sample]) -> dict[str, dict[str, float]]:
-    """Process -> measure -> growth a step after the warm-up, by least squares, of the start with most steps."""
+def longest_start(samples: list[Sample]) -> list[Sample]:
+    """The samples of the start with most steps, without those of its end."""
     starts: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         starts[sample["start"]].append(sample)
     longest = max(starts.values(), key=lambda some: some[-1]["step"] - some[0]["step"])
-    warm = [s for s in longest if s["step"] >= longest[0]["step"] + WARM_UP]
+    return [sample for sample in longest if sample["step"] < longest[-1]["step"]]
+
+
+def slopes(samples: list[Sample], first: int) -> dict[str, dict[str, float]]:
+    """Process -> measure -> growth a step from a step on, by least squares.
+
+    Args:
+        samples: of one start.
+        first: step.
+    """
+    warm = [s for s in samples if s["step"] >= first]
     if len({s["step"] for s in warm}) < 5:
         return {}
     names = set.intersection(*(set(s["processes"]) for s in warm))
@@ -133,13 +149,15 @@ def draw(samples: list[Sample], path: Path) -> None:
         axis.set_ylabel(unit)
     for measured, unit in SHARED.items():
         axes[-1].plot(order, [s[measured] for s in samples], label=unit)
-    axes[0].legend(fontsize=6, ncol=3)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=6, ncol=6, loc="upper center", bbox_to_anchor=(0.5, 0.97)
+    )
     axes[-1].legend(fontsize=6)
     ticks = sorted({round(i) for i in np.linspace(0, len(samples) - 1, 9)})
     axes[-1].set_xticks(ticks, [str(samples[i]["step"]) for i in ticks])
     axes[-1].set_xlabel("step")
     figure.suptitle(f"soak of the miniature's vsGRPO, {samples[-1]['step']} steps")
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 0.93))
     figure.savefig(path, dpi=120)
 
 
@@ -151,11 +169,11 @@ def watch(folder: Path, data: Path, steps: int) -> Iterator[Sample]:
         data: see `start`.
         steps: of the training.
     """
-    process = start(folder, data, steps)
+    process, names = start(folder, data, steps), dict[int, str]()
     try:
         while process.poll() is None:
             time.sleep(INTERVAL)
-            if (sample := look(folder / "run", process.pid)) is not None:
+            if (sample := look(folder / "run", process.pid, names)) is not None:
                 yield sample
     finally:
         process.terminate()
@@ -180,13 +198,16 @@ def main() -> None:
             if time.monotonic() > end:
                 break
     samples = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    longest = longest_start(samples)
+    middle = (longest[0]["step"] + longest[-1]["step"]) // 2
     record = {
-        "what": "growth a step after the warm-up, of the longest start",
+        "what": "growth a step after the warm-up, and in the second half, of the longest start",
         "steps": samples[-1]["step"],
         "starts": len({sample["start"] for sample in samples}),
         "warm-up steps": WARM_UP,
         "units": {**MEASURES, **SHARED},
-        "slopes": slopes(samples),
+        "slopes": slopes(longest, longest[0]["step"] + WARM_UP),
+        f"slopes from step {middle}": slopes(longest, middle),
         "machine": {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)},
         "versions": versions(),
     }
