@@ -166,6 +166,20 @@ def test_a_signal_cleans_up_and_has_its_status(tmp_path: Path, number: int, stat
     assert not list(tmp_path.iterdir())
 
 
+INTERRUPTED = """
+import os, signal, sys
+from verl_vsi import cli
+
+cli.load = lambda name: os.kill(os.getpid(), signal.SIGINT)
+cli.main(["doctor"])
+"""
+
+
+def test_an_interrupt_while_a_command_is_imported_has_its_status() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_a_pipe_gets_whole_lines() -> None:
     code = "from verl_vsi.commands._common import console, say; say('word ' * 100); console.print('x' * 300)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
