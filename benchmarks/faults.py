@@ -20,6 +20,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,9 +67,10 @@ class Killing:
     def __init__(self, case: Case, folder: Path) -> None:
         self.case, self.folder = case, folder
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / "tmp").mkdir(parents=True)
+        folder.mkdir(parents=True)
+        self.temporary = Path(tempfile.mkdtemp(prefix="faults"))  # short: sockets lie in it
         self.mark = folder / "mark"
-        self.environment = {**os.environ, RECORD_VARIABLE: str(self.mark), "TMPDIR": str(folder / "tmp")}
+        self.environment = {**os.environ, RECORD_VARIABLE: str(self.mark), "TMPDIR": str(self.temporary)}
         self.leftovers = Leftovers()
 
     def start(self, limit: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
@@ -113,7 +115,8 @@ class Killing:
         end = time.monotonic() + 30
         while (pids := run_processes(self.mark)) and time.monotonic() < end:
             time.sleep(0.2)
-        temporary = [file for file in (self.folder / "tmp").rglob("*") if not file.is_dir()]
+        temporary = [file for file in self.temporary.rglob("*") if not file.is_dir()]
+        shutil.rmtree(self.temporary)
         litter = [file for file in self.folder.rglob(".*.*") if file.is_file() and not file.name.endswith(".lock")]
         shared = [file for file in self.leftovers.shared_memory | self.leftovers.sockets if file.exists()]
         return [f"process {pid}" for pid in pids] + [str(path) for path in [*temporary, *litter, *shared]]
@@ -135,6 +138,7 @@ def kill_often(case: Case, folder: Path, kills: int, note: Callable[[Outcome], N
     seconds, expected = time.monotonic() - start, case.digest(undisturbed.folder / "out")
     if status or not expected:
         return Outcome(faults=[f"undisturbed: status {status}, {len(expected)} files; see {undisturbed.folder}/log"])
+    outcome.faults += [f"undisturbed: left: {name}" for name in undisturbed.left()]
     for number in range(4 * kills):
         if sum(outcome.kills.values()) == kills:
             break

@@ -31,23 +31,28 @@ _CHECKPOINT_LOCK = "ckpt_*.lock"
 
 SOCKETS = "VLLM_RPC_BASE_PATH"
 """vLLM's environment variable: the folder for its sockets. It leaves one there even where it ends well."""
+_LONGEST = 107 - len("/00000000-0000-0000-0000-000000000000")
+"""Bytes that this folder's path may have: a socket's own has 107 at most."""
 
 
 def socket_variables(record: Path) -> dict[str, str]:
-    """Make a folder for the sockets of a run's vLLM; returns the variable that says so, nothing where the user set it.
+    """Make a folder for the sockets of a run's vLLM; returns the variable that says so.
+
+    Nothing where the user has set it, or where the folder for temporary files has too long a path.
 
     Args:
         record: the provenance file of the run's start.
     """
-    if SOCKETS in os.environ:
+    folder = _socket_folder(record)
+    if SOCKETS in os.environ or len(os.fsencode(folder)) > _LONGEST:
         return {}
-    _socket_folder(record).mkdir(mode=0o700, exist_ok=True)
-    return {SOCKETS: str(_socket_folder(record))}
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return {SOCKETS: str(folder)}
 
 
 def _socket_folder(record: Path) -> Path:
-    """Known by the record alone, and short: a socket's path has 107 bytes at most."""
-    return Path(tempfile.gettempdir()) / f"vsi-{hashlib.sha256(str(record).encode()).hexdigest()[:12]}"
+    """Known by the record alone, so that whoever clears away behind a killed run finds it."""
+    return Path(tempfile.gettempdir()) / f"vsi-{hashlib.sha256(str(record).encode()).hexdigest()[:8]}"
 
 
 def run_processes(record: Path) -> list[int]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,20 @@ def test_vllm_has_its_sockets_where_it_is_told() -> None:
 def test_a_folder_for_sockets_that_the_user_has_set_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SOCKETS, str(tmp_path))
     assert socket_variables(tmp_path / "record.json") == {}
+
+
+@pytest.mark.parametrize(("length", "fits"), [(57, True), (58, False)])
+def test_a_folder_for_sockets_is_short_enough_or_vllms_own_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, length: int, fits: bool
+) -> None:
+    temporary = Path(str(tmp_path / "a").ljust(length, "a"))
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    variables = socket_variables(tmp_path / "record.json")
+    assert bool(variables) == fits
+    with socket.socket(socket.AF_UNIX) as server:
+        if fits:
+            server.bind(f"{variables[SOCKETS]}/{uuid.uuid4()}")
 
 
 def test_a_second_run_is_refused_until_the_first_has_been_cleared_away(tmp_path: Path) -> None:
