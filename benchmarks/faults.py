@@ -20,6 +20,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,9 +67,10 @@ class Killing:
     def __init__(self, case: Case, folder: Path) -> None:
         self.case, self.folder = case, folder
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / "tmp").mkdir(parents=True)
+        folder.mkdir(parents=True)
+        self.temporary = Path(tempfile.mkdtemp(prefix="faults"))  # short: sockets lie in it
         self.mark = folder / "mark"
-        self.environment = {**os.environ, RECORD_VARIABLE: str(self.mark), "TMPDIR": str(folder / "tmp")}
+        self.environment = {**os.environ, RECORD_VARIABLE: str(self.mark), "TMPDIR": str(self.temporary)}
         self.leftovers = Leftovers()
 
     def start(self, limit: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
@@ -113,9 +115,11 @@ class Killing:
         end = time.monotonic() + 30
         while (pids := run_processes(self.mark)) and time.monotonic() < end:
             time.sleep(0.2)
+        temporary = [file for file in self.temporary.rglob("*") if not file.is_dir()]
+        shutil.rmtree(self.temporary)
         litter = [file for file in self.folder.rglob(".*.*") if file.is_file() and not file.name.endswith(".lock")]
         shared = [file for file in self.leftovers.shared_memory | self.leftovers.sockets if file.exists()]
-        return [f"process {pid}" for pid in pids] + [str(path) for path in [*litter, *shared]]
+        return [f"process {pid}" for pid in pids] + [str(path) for path in [*temporary, *litter, *shared]]
 
 
 def kill_often(case: Case, folder: Path, kills: int, note: Callable[[Outcome], None], seed: int = 0) -> Outcome:
@@ -134,6 +138,7 @@ def kill_often(case: Case, folder: Path, kills: int, note: Callable[[Outcome], N
     seconds, expected = time.monotonic() - start, case.digest(undisturbed.folder / "out")
     if status or not expected:
         return Outcome(faults=[f"undisturbed: status {status}, {len(expected)} files; see {undisturbed.folder}/log"])
+    outcome.faults += [f"undisturbed: left: {name}" for name in undisturbed.left()]
     for number in range(4 * kills):
         if sum(outcome.kills.values()) == kills:
             break
@@ -177,16 +182,19 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--server-kills", type=int, default=1, help="a minute or two each")
     parser.add_argument("--trainer-kills", type=int, default=5, help="two minutes or more each")
-    parser.add_argument("--trainer-steps", type=int, default=12)
+    parser.add_argument("--trainer-steps", type=int, default=300)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--folder", type=Path, default=Path("outputs/faults"))
     settings = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a script's background ignores it otherwise
     folder = settings.folder.absolute()
     if not (folder / "shared" / "miniature" / "phases.json").exists():
         prepare(folder / "shared")
     with serve_endpoint() as endpoint:
         every = {case.name: case for case in [*cases(folder / "shared", endpoint), server_case(folder / "shared")]}
         chosen = settings.only or [*every, "trainer"]
+        if unknown := set(chosen) - {*every, "trainer"}:
+            parser.error(f"--only: {sorted(unknown)}; there are {[*every, 'trainer']}")
         for case in (every[name] for name in chosen if name in every):
             kills = settings.server_kills if case.name == "evaluation server" else settings.kills
             own, name = folder / case.name.replace(" ", "_"), case.name

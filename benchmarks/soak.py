@@ -1,6 +1,6 @@
 """A long run of the miniature, watched: memory, file descriptors, threads, shared memory and disk of every process.
 
-Run: python benchmarks/soak.py [--steps 300] [--folder outputs/soak]
+Run: python benchmarks/soak.py [--steps 300] [--folder outputs/soak] [--data ROOT]
 
 Every few seconds each process of the run is looked at. What grows after the warm-up is told by a slope a step for each
 process; the record and a picture lie in results/soak.json and soak.png. An interrupted soak goes on (training resumes
@@ -33,6 +33,8 @@ RESULTS = Path(__file__).parent / "results"
 INTERVAL, WARM_UP = 5.0, 20
 """Seconds between two looks; steps of a start before slopes count."""
 MIB = 1 << 20
+IDLE = "ray::IDLE"
+"""A worker of Ray's that nobody uses yet."""
 MEASURES = {"memory": "MiB (unique set size)", "fds": "file descriptors", "threads": "threads"}
 """Of a process -> unit."""
 SHARED = {"shm": "MiB in /dev/shm", "disk": "MiB in the run's folder"}
@@ -42,9 +44,14 @@ Sample = dict[str, Any]
 """One look: start, step, shm, disk, and for each process name its measures."""
 
 
-def start(folder: Path, steps: int) -> subprocess.Popen[bytes]:
-    """The miniature's vsGRPO on the rooms in `folder`, verl's own logs beside it."""
-    data = folder / "rooms" / "data"
+def start(folder: Path, data: Path, steps: int) -> subprocess.Popen[bytes]:
+    """The miniature's vsGRPO.
+
+    Args:
+        folder: its run and log lie there.
+        data: root of rooms with rows.
+        steps: of the training.
+    """
     words = ["+recipe=vsgrpo_miniature", f"vsi.root={data}", f"vsi.data.val={data}/rows/val.parquet"]
     words += [f"trainer.default_local_dir={folder / 'run'}", f"trainer.total_training_steps={steps}"]
     words += ["trainer.total_epochs=1000", "trainer.test_freq=-1", "trainer.val_before_train=false"]
@@ -53,12 +60,13 @@ def start(folder: Path, steps: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
 
-def look(run: Path, driver: int) -> Sample | None:
+def look(run: Path, driver: int, names: dict[int, str]) -> Sample | None:
     """One look at a run; None before its first step.
 
     Args:
         run: its folder.
         driver: process id.
+        names: process id -> name as it was seen first, since Ray's titles change; added to.
     """
     record = max((run / provenance.FOLDER).glob("*.json"), default=None)
     step = provenance.last_step(record) if record else None
@@ -71,6 +79,9 @@ def look(run: Path, driver: int) -> Sample | None:
             name, values = name_of(process), measure(process)
         except (psutil.Error, OSError):
             continue
+        if names.setdefault(pid, name) == IDLE:
+            names[pid] = name
+        name = names[pid]
         for measured, value in values.items():
             processes[name][measured] += value
     shm = sum(file.stat().st_size for file in Path("/dev/shm").glob("*") if file.is_file()) / MIB
@@ -94,13 +105,23 @@ def measure(process: psutil.Process) -> dict[str, float]:
     return {"memory": unique, "fds": process.num_fds(), "threads": process.num_threads()}
 
 
-def slopes(samples: list[Sample]) -> dict[str, dict[str, float]]:
-    """Process -> measure -> growth a step after the warm-up, by least squares, of the start with most steps."""
+def longest_start(samples: list[Sample]) -> list[Sample]:
+    """The samples of the start with most steps, without those of its end."""
     starts: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         starts[sample["start"]].append(sample)
     longest = max(starts.values(), key=lambda some: some[-1]["step"] - some[0]["step"])
-    warm = [s for s in longest if s["step"] >= longest[0]["step"] + WARM_UP]
+    return [sample for sample in longest if sample["step"] < longest[-1]["step"]]
+
+
+def slopes(samples: list[Sample], first: int) -> dict[str, dict[str, float]]:
+    """Process -> measure -> growth a step from a step on, by least squares.
+
+    Args:
+        samples: of one start.
+        first: step.
+    """
+    warm = [s for s in samples if s["step"] >= first]
     if len({s["step"] for s in warm}) < 5:
         return {}
     names = set.intersection(*(set(s["processes"]) for s in warm))
@@ -128,23 +149,31 @@ def draw(samples: list[Sample], path: Path) -> None:
         axis.set_ylabel(unit)
     for measured, unit in SHARED.items():
         axes[-1].plot(order, [s[measured] for s in samples], label=unit)
-    axes[0].legend(fontsize=6, ncol=3)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=6, ncol=6, loc="upper center", bbox_to_anchor=(0.5, 0.97)
+    )
     axes[-1].legend(fontsize=6)
     ticks = sorted({round(i) for i in np.linspace(0, len(samples) - 1, 9)})
     axes[-1].set_xticks(ticks, [str(samples[i]["step"]) for i in ticks])
     axes[-1].set_xlabel("step")
     figure.suptitle(f"soak of the miniature's vsGRPO, {samples[-1]['step']} steps")
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 0.93))
     figure.savefig(path, dpi=120)
 
 
-def watch(folder: Path, steps: int) -> Iterator[Sample]:
-    """Start (or go on), and look until it ends."""
-    process = start(folder, steps)
+def watch(folder: Path, data: Path, steps: int) -> Iterator[Sample]:
+    """Start (or go on), and look until it ends.
+
+    Args:
+        folder: see `start`.
+        data: see `start`.
+        steps: of the training.
+    """
+    process, names = start(folder, data, steps), dict[int, str]()
     try:
         while process.poll() is None:
             time.sleep(INTERVAL)
-            if (sample := look(folder / "run", process.pid)) is not None:
+            if (sample := look(folder / "run", process.pid, names)) is not None:
                 yield sample
     finally:
         process.terminate()
@@ -155,25 +184,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--folder", type=Path, default=Path("outputs/soak"))
+    parser.add_argument("--data", type=Path, help="a root with rooms and rows; made by default")
     parser.add_argument("--minutes", type=float, default=600, help="stop (and record) after so many")
     settings = parser.parse_args()
     folder = settings.folder.absolute()
-    make_rooms(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    data = settings.data.absolute() if settings.data else make_rooms(folder)
     end, log = time.monotonic() + 60 * settings.minutes, folder / "samples.jsonl"
     with log.open("a", encoding="utf-8") as lines:
-        for sample in watch(folder, settings.steps):
+        for sample in watch(folder, data, settings.steps):
             lines.write(json.dumps(sample) + "\n")
             lines.flush()
             if time.monotonic() > end:
                 break
     samples = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    longest = longest_start(samples)
+    middle = (longest[0]["step"] + longest[-1]["step"]) // 2
     record = {
-        "what": "growth a step after the warm-up, of the longest start",
+        "what": "growth a step after the warm-up, and in the second half, of the longest start",
         "steps": samples[-1]["step"],
         "starts": len({sample["start"] for sample in samples}),
         "warm-up steps": WARM_UP,
         "units": {**MEASURES, **SHARED},
-        "slopes": slopes(samples),
+        "slopes": slopes(longest, longest[0]["step"] + WARM_UP),
+        f"slopes from step {middle}": slopes(longest, middle),
         "machine": {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)},
         "versions": versions(),
     }
@@ -182,8 +216,8 @@ def main() -> None:
     print(json.dumps(record["slopes"], indent=1))
 
 
-def make_rooms(folder: Path) -> None:
-    """A few rooms with rows and frames."""
+def make_rooms(folder: Path) -> Path:
+    """A few rooms with rows and frames; returns their root."""
     from rich.console import Console
 
     from verl_vsi.miniature.demo import Demo, data_stages
@@ -191,6 +225,7 @@ def make_rooms(folder: Path) -> None:
 
     demo = Demo(folder / "rooms", train_rooms=64, heldout_rooms=16)
     run_stages(data_stages(demo), demo.folder, Console())
+    return demo.root
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from verl_vsi.data_adapters.files import atomic_path, relative
 from verl_vsi.data_adapters.json_files import parse
 from verl_vsi.data_adapters.limits import check_name
+from verl_vsi.data_adapters.parquet_files import DAMAGE, batches
 from verl_vsi.data_adapters.row_checks import check_question
 from verl_vsi.data_adapters.schema import Question, Rejected, Scene
 from verl_vsi.data_adapters.versions import installed_version
@@ -182,7 +183,7 @@ def open_rows(path: str | Path) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         names = file.schema_arrow.names
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: not a parquet file ({error}); make it with verl-vsi data build") from error
     missing = [name for name in SCHEMA.names if name not in names]
     if missing:
@@ -204,15 +205,16 @@ def iter_rows(path: str | Path) -> Iterator[dict[str, Any]]:
     """The rows one at a time, in bounded memory.
 
     Raises:
-        FileNotFoundError, ValueError: as of `open_rows`; or the file is damaged further on.
+        FileNotFoundError, ValueError: as of `open_rows`; or the file is damaged further on, or unpacks to too much.
     """
-    file, number = open_rows(path), 0
+    open_rows(path).close()
+    number = 0
     try:
-        for batch in file.iter_batches(BATCH):
+        for batch in batches(Path(path), BATCH):
             for row in batch.to_pylist():
                 yield row
                 number += 1
-    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: damaged after row {number} ({error}); build or download it again") from error
 
 

@@ -81,9 +81,10 @@ class Worklog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the part file; it stays."""
+        """Close the part file; it stays. On a full disk, what could not be written fails here once more."""
         if self._file is not None:
-            self._file.close()
+            with full_disk_named(self.part):
+                self._file.close()
 
 
 def _lines(path: Path) -> list[Line]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +34,17 @@ _MODULES = {"eval": "evaluate"}
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports them one at a time."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click's, but Ctrl-C while a command is still being imported exits with 130, as it does later."""
+        before = signal.getsignal(signal.SIGINT)
+        if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+            return super().main(*args, **kwargs)
+        signal.signal(signal.SIGINT, _exit_130)
+        try:
+            return super().main(*args, **kwargs)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of `COMMANDS`."""
         return list(COMMANDS)
@@ -44,6 +57,10 @@ class LazyGroup(click.Group):
         """List the commands from `COMMANDS`, importing none of them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _exit_130(*_: object) -> None:
+    raise SystemExit(130)
 
 
 def load(name: str) -> Any:

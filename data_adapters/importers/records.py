@@ -7,10 +7,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verl_vsi.data_adapters.json_files import Unreadable, first_character, json_lines, read_document
+from verl_vsi.data_adapters.parquet_files import DAMAGE, batches
 from verl_vsi.data_adapters.schema import Rejected
 
 Record = dict[str, Any]
@@ -44,13 +44,12 @@ def load_records(path: str | Path) -> Iterator[tuple[str, Record | Rejected]]:
 def _parquet(path: Path) -> Iterator[tuple[str, Record]]:
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
-            _check_columns(file.schema_arrow.names, path)
-            for batch in file.iter_batches(1024):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield f"{path}, row {number}", record
-    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        _check_columns(pq.read_schema(path).names, path)
+        for batch in batches(path):
+            for record in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number}", record
+    except DAMAGE as error:
         raise ValueError(f"{path}: can't be read after row {number} ({error}); download it again") from error
     if not number:
         raise ValueError(f"{path}: the file has no rows")

@@ -14,13 +14,18 @@ _FRAME = re.compile(
     |(?:the\ )?(?:[\w-]+\ ){{1,5}}?(?:is|would\ be|lies|stands)\ (?:to\ |on\ )?(?:(?:the|my|your|its)\ )?(?={_SIDES})
     |the|an?|final|correct|right(?=\ (?:answer|option|choice))|answer|choice|option|is|was|would|be|it'?s|it'd|it
     |to|on|at|in|your|my|lies|located|so|thus|hence|therefore|i'd|i'm|i|think|believe|say|guess|choose|pick|select
-    |that'?s?|this|sure|towards?|(?:most\ )?(?:likely|probably)|definitely|clearly|perhaps|maybe
+    |that'?s?|this|sure|towards?|you|should|must
+    |(?:turn|go|head|face|look)(?=\ (?:to\ )?(?:the\ |my\ |your\ )?(?:back\b|{_SIDES}))
+    |(?:most\ )?(?:likely|probably)|definitely|clearly|perhaps|maybe
     |(?:among|of|out\ of|between)\ (?:these|those|them|all)(?:\ (?:objects|options|items|four))?
     |(?:closest|nearest)(?=\ (?:is|was|object|one|item|to)\b|:)
     |(?:object|one|item)(?=\ (?:is|closest|nearest|that|to)\b|:))\b|[^\w]+)*""",
     re.VERBOSE,
 )
 """What may stand before the answer."""
+
+_DENIAL = re.compile(r"(?:it(?:'s|\ is)\ |to\ |on\ )?not\ [^,.;:\n]{1,60}?,?\ but\ (?:rather\ |instead\ )?")
+"""What is said not to be the answer, before the answer."""
 
 _LABEL = re.compile(r"\(?[a-h][).:]+\s+(?=\w)")
 _END = re.compile(
@@ -45,7 +50,7 @@ def word(answer: str) -> str | None:
         answer: as `robust.tidy` leaves it.
     """
     text = answer.lower().replace("*", "").replace("`", "")
-    for pattern in (_LABEL, _FRAME, _LABEL):
+    for pattern in (_LABEL, _FRAME, _DENIAL, _FRAME, _LABEL):
         if before := pattern.match(text):
             text = text[before.end() :]
     end = _END.search(text)
@@ -64,6 +69,11 @@ _CUED = re.compile(
 _CUED_SMALL = re.compile(
     r"\b(?:answer|option|choice|choose|pick|select)\b(?: is| would be)?[\s:=(\[*\"']*([a-h])[)\]*.!]*$"
 )
+_PREFERRED = re.compile(
+    r"""(?:[Nn]ot\ (?:option\ )?\(?[A-Z]\)?,?\ but\ (?:rather\ |instead\ )?(?:option\ )?\(?([A-Z])\b(?!'|\ or\b|\ and\b)
+    |\b([A-Z])\)?,?\ (?:rather\ than|instead\ of|and\ not)\ (?:option\ )?\(?[A-Z]\b)""",
+    re.VERBOSE,
+)
 _PRAISED = re.compile(
     r"(?:^|(?<=[\s(*]))([A-Z])[)*]? (?:is|seems|appears|looks)(?: to be)?(?: the)? (?!not|wrong|in|far|poss)"
 )
@@ -80,6 +90,8 @@ def letter(answer: str, options: tuple[str, ...]) -> str | None:
     bare = answer.strip("*_`\"' \n").replace("*", "")
     if alone := _ALONE.fullmatch(bare):
         return alone[1].upper()
+    if preferred := _PREFERRED.search(bare):
+        return preferred[1] or preferred[2]
     several = len(set(_LISTED.findall(bare))) > 1
     led = _LED.fullmatch(bare)
     if led and not several:

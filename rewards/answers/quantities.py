@@ -6,7 +6,8 @@
 "twenty-one" "two and a half"    21, 2.5     "minus two"       -2
 "half a metre"                   0.5 m       "three point five" 3.5
 "three quarters of a metre"      0.75 m      "a dozen"         12
-"5 ft 11 in"  5'11"              1.8034 m    "1 m 20 cm"       1.2 m
+"5 ft 11 in"  5'11" 5'11         1.8034 m    "1 m 20" "1m20"  1.2 m
+"4 m x 5 m" "4x5"                20 m2       (where an area is asked for)
 "2-3" "2 to 3" "between 2 and 3" 2.5         (a range is read as its middle)
 "1-5"                            nothing     (a range whose ends differ more than twofold says no number)
 "3.5 ± 0.2 m"                    3.5 m       (how sure one is, is not read)
@@ -55,10 +56,17 @@ _COLLECTIVE = re.compile(r"\b(?:(?P<dozens>half a|an?|two|three) )?dozen\b|\ba (
 _DOZENS = {"half a": 6, "two": 24, "three": 36}
 
 
-def quantities(text: str) -> list[Quantity]:
-    """Every quantity of a text (lower case, single spaces), ranges and compound lengths joined."""
-    text = _COLLECTIVE.sub(_collective, _UNSURE.sub("", text))
+def quantities(text: str, areas: bool = False) -> list[Quantity]:
+    """Every quantity of a text (lower case, single spaces), ranges and compound lengths joined.
+
+    Args:
+        text: lower case, single spaces.
+        areas: read two lengths that are multiplied (`4 m x 5 m`, `4x5`) as their area.
+    """
+    text = _GROWN_METRES.sub(r"\1 m \2", _COLLECTIVE.sub(_collective, _UNSURE.sub("", text)))
+    text = _GROWN_TIMES.sub(" x ", text) if areas else text
     joined = _join(_join(list(_simple(text)), text, _compound), text, _range)
+    joined = _join(joined, text, _product) if areas else joined
     return [quantity for quantity in joined if math.isfinite(quantity.value)]
 
 
@@ -118,14 +126,36 @@ def _join(
     return output
 
 
+_GROWN_METRES = re.compile(r"\b(\d{1,2})m(\d\d)\b")
+_IMPLIED = {"m": ("cm", re.compile(r"\d\d")), "ft": ("in", re.compile(r"\d|1[01]"))}
+"""Unit -> the smaller one that a number straight after it is in, and how such a number looks."""
+
+
 def _compound(left: Quantity, right: Quantity, text: str) -> Quantity | None:
-    """`5 ft 11 in`, `1 m 20 cm`: one length, in the larger unit."""
-    if text[left.end : right.start] not in ("", " ", ". ", " and ", ", "):
+    """`5 ft 11 in`, `1 m 20 cm`, `1 m 20`: one length, in the larger unit."""
+    between, unit = text[left.end : right.start], right.unit
+    if between not in ("", " ", ". ", " and ", ", "):
         return None
-    large, small = METRES.get(left.unit or "", 0.0), METRES.get(right.unit or "", math.inf)
+    if unit is None and between in ("", " ") and left.unit in _IMPLIED and left.value.is_integer():
+        smaller, digits = _IMPLIED[left.unit]
+        unit = smaller if digits.fullmatch(text[right.start : right.end]) else None
+    large, small = METRES.get(left.unit or "", 0.0), METRES.get(unit or "", math.inf)
     if small >= large:
         return None
     return Quantity(left.value + right.value * small / large, left.unit, left.start, right.end)
+
+
+_TIMES = re.compile(r" (?:x|by|times) ")
+_GROWN_TIMES = re.compile(r"(?<=[\dm'\"]) ?[x×*] ?(?=\d)")
+
+
+def _product(left: Quantity, right: Quantity, text: str) -> Quantity | None:
+    """`4 m x 5 m`, `4 by 5 m`, `4x5`: an area; a height after them stays by itself."""
+    lengths = METRES.keys() | {None}
+    if not _TIMES.fullmatch(text[left.end : right.start]) or not {left.unit, right.unit} <= lengths:
+        return None
+    unit = right.unit or left.unit or "m"
+    return Quantity(convert(left.value, left.unit, unit) * right.value, f"{unit}2", left.start, right.end)
 
 
 _WIDEST = 2.0

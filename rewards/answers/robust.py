@@ -10,15 +10,17 @@ answer it reads the last 1,000 characters.
     "350 cm"                                  object_abs_distance       3.5
     "3½", "7/2", "$3.5$"                      object_abs_distance       3.5
     "5 ft 11 in"                              object_size_estimation    180.34
-    "200 sq ft"                               room_size_estimation      18.58
+    "200 sq ft", "10 ft x 20 ft"              room_size_estimation      18.58
     "1,200"                                   object_size_estimation    1200.0
     "3,5"                                     object_abs_distance       3.5
     "There are three."                        object_counting           3.0
-    "None"                                    object_counting           0.0
+    "None", "no chairs"                       object_counting           0.0
     "-2", "1e999", "1-5"                      object_counting           -2.0, None, None
     "**Sink**.", "the sink", "sink, because"  object_rel_distance       sink
-    "It is to the left."                      object_rel_direction_easy left
+    "It is to the left.", "Turn left."        object_rel_direction_easy left
+    "not the sink, but the bed"               object_rel_distance       bed
     "(B)", "b", "The answer is B."            any lettered question     B
+    "Not A, but B", "B rather than A"         any lettered question     B
 """
 
 from __future__ import annotations
@@ -41,7 +43,13 @@ _LATEX_MARKS = re.compile(
     r"\\(?:boxed|text\w*|math\w+|left|right|displaystyle)(?![a-z])|\\[()\[\],;:! ]|[{}$]|\\(?=\W)"
 )
 _CUE = re.compile(r".*(?:\b(?:answer|total|altogether|so|therefore|thus|hence)\b(?: is| of)?|=)[\s:=*]*", re.DOTALL)
-_NONE = re.compile(r"none|nothing|there (?:are|is) (?:none|no\b.*)", re.DOTALL)
+_NONE = re.compile(
+    r"""none|nothing|there\ (?:are|is)\ (?:none|no\b.*)
+    |(?:(?:i\ (?:can\ )?(?:see|count)|(?:the|this)\ (?:room|video|scene)\ (?:has|contains|shows))\ )?
+    no\ (?:[\w-]+\ ){0,2}?(?!ideas|clues|answers|means|details|frames|words)[a-z-]+s
+    (?:\ (?:(?:are|were|can\ be|to\ be)\ )?(?:in|visible|here|at\ all|present|seen|shown|there)\b.*)?""",
+    re.DOTALL | re.VERBOSE,
+)
 
 
 def extract(text: str, kind: str, *, task: str = "", options: tuple[str, ...] = ()) -> float | str | None:
@@ -102,8 +110,8 @@ def number(answer: str, unit: str) -> float | None:
         unit: of the truth, in which the number is returned; empty for a count.
     """
     text = answer.lower().replace("\n", " ")
-    cue = _CUE.match(text)
-    candidates = (cue and quantities(text[cue.end() :])) or quantities(text)
+    cue, area = _CUE.match(text), is_area(unit)
+    candidates = (cue and quantities(text[cue.end() :], area)) or quantities(text, area)
     if not candidates:
         return 0.0 if not unit and _NONE.fullmatch(text.rstrip(". ")) else None
     best = next((quantity for quantity in candidates if _fits(quantity, unit)), candidates[0])

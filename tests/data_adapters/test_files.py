@@ -122,3 +122,31 @@ def test_what_a_killed_writer_left_goes_with_the_next_write_and_a_living_ones_st
 def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), full_disk_named(tmp_path):
         raise PermissionError(13, "no")
+
+
+LINES_UNTIL_FULL = {
+    "a worklog": """
+from verl_vsi.data_adapters.work import Worklog
+lines = Worklog(path, lambda line: True)
+write = lambda i: lines.add({"id": str(i)})
+""",
+    "an evaluation's journal": """
+from verl_vsi.evaluation.ask.journal import Journal
+from verl_vsi.evaluation.items import Reply
+lines = Journal(path, {})
+write = lambda i: lines.add(Reply(i, "ok", "3"))
+""",
+}
+
+
+@pytest.mark.parametrize("name", LINES_UNTIL_FULL)
+def test_lines_that_are_appended_name_a_full_disk_though_closing_the_file_fails_as_well(
+    tmp_path: Path, name: str
+) -> None:
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+    limit += "from pathlib import Path\npath = Path(sys.argv[1])"
+    fill = "with lines:\n    for i in range(9999):\n        write(i)\n"
+    words = [sys.executable, "-c", limit + LINES_UNTIL_FULL[name] + fill, str(tmp_path / "lines.jsonl")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "DiskFullError: [Errno 27] writing" in done.stderr.splitlines()[-1]
+    assert "MiB free of" in done.stderr.splitlines()[-1]

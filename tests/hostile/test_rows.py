@@ -22,6 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -210,6 +211,11 @@ FILES: list[tuple[str, bytes | str, str]] = [
         "can't be read after row 0",
     ),
     ("parquet of decimals", _question_column(pa.array([Decimal("3.5")])), "cannot tell"),
+    (
+        "a parquet bomb of one value",
+        _question_column(pa.DictionaryArray.from_arrays(np.zeros(200_000, np.int32), ["x" * 2**20])),
+        "parquet_files.MAX_GROWTH",
+    ),
     ("parquet of nulls", _question_column(pa.nulls(3)), "cannot tell which column holds the question"),
     ("parquet of maps", _question_column(pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))), "cannot tell"),
     ("a zip", b"PK\x03\x04" + b"\x00" * 100, "neither parquet, JSON nor JSONL"),

@@ -56,7 +56,8 @@ class Cluster:
 
     def start(self, name: str, *words: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
-        command = ["bash", str(SCRIPT), *words, *NODE]
+        # where another Ray of this machine has the usual port, a node's agent takes no jobs
+        command = ["bash", str(SCRIPT), *words, *NODE, f"--dashboard-agent-listen-port={free_port()}"]
         self.nodes[name] = subprocess.Popen(
             command, env=self.environment, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
         )

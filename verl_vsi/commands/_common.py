@@ -41,8 +41,8 @@ class Terminated(SystemExit):
 
 
 @contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Within the block SIGTERM raises `Terminated`, once: so it cleans up as Ctrl-C does."""
+def signals_raise() -> Iterator[None]:
+    """Within the block Ctrl-C raises KeyboardInterrupt and SIGTERM, once, `Terminated`: both clean up alike."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -51,11 +51,14 @@ def sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, lambda *_: None)  # a second one would cut the cleaning short
         raise Terminated(143)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before, interrupt = signal.signal(signal.SIGTERM, end), signal.getsignal(signal.SIGINT)
+    if interrupt != signal.SIG_IGN:  # as a job has it that a script starts with "&"
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 @contextmanager
@@ -65,7 +68,7 @@ def exit_status(*failures: type[Exception]) -> Iterator[None]:
     Args:
         failures: errors that mean that the run failed, beside what the operating system refuses.
     """
-    with sigterm_raises():
+    with signals_raise():
         try:
             yield
         except (*WRONG_INPUT, OSError, *failures) as error:

@@ -114,6 +114,7 @@ def _paths(videos: VideoOptions) -> Iterator[Path]:
     from verl_vsi.data_adapters.datasets.data_settings import check_files
     from verl_vsi.data_adapters.files import inside
     from verl_vsi.data_adapters.frames.build import find_videos
+    from verl_vsi.data_adapters.parquet_files import batches
 
     root = videos.root.absolute()
     if not root.is_dir():
@@ -121,10 +122,8 @@ def _paths(videos: VideoOptions) -> Iterator[Path]:
     if not videos.rows:
         yield from find_videos(root, videos.folder)
         return
-    import pyarrow.parquet as pq
-
     check_files([str(path) for path in videos.rows])
-    columns = (pq.read_table(path, columns=["videos"])["videos"] for path in videos.rows)
+    columns = (batch["videos"] for path in videos.rows for batch in batches(path, columns=["videos"]))
     names = {name: None for column in columns for row in column for name in row.as_py()}
     yield from (inside(root, name) for name in names)
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from verl_vsi.data_adapters.files import write_text
 
 MASK = "***"
 """What a record holds in a secret's place."""
@@ -53,7 +58,7 @@ def mask_override(word: str) -> str:
 
 
 def mask_tree(node: Any, key: str = "") -> Any:
-    """Nested settings with every secret masked.
+    """Nested settings with every secret masked, also in lists of overrides.
 
     Args:
         node: of dicts, lists and values.
@@ -64,5 +69,24 @@ def mask_tree(node: Any, key: str = "") -> Any:
     if isinstance(node, list):
         return [mask_tree(value, key) for value in node]
     if isinstance(node, str) and node:
-        return MASK if is_secret_setting(key) else mask_text(node)
+        return MASK if is_secret_setting(key) else mask_override(node)
     return node
+
+
+def mask_hydra_files(config: DictConfig) -> None:
+    """Mask the secrets in what Hydra has written of a run (`.hydra/*.yaml`); files without any stay as they are.
+
+    Args:
+        config: composed, with its `hydra` node.
+    """
+    hydra = config.hydra
+    if hydra.output_subdir is None:
+        return
+    for file in (Path(hydra.runtime.output_dir) / hydra.output_subdir).glob("*.yaml"):
+        plain: Any = OmegaConf.to_container(OmegaConf.load(file))
+        masked = mask_tree(plain)
+        if masked == plain:
+            continue
+        if "hydra" in masked:  # the overrides once more, joined
+            masked["hydra"]["job"]["override_dirname"] = MASK
+        write_text(file, OmegaConf.to_yaml(OmegaConf.create(masked)))

@@ -22,7 +22,7 @@ from verl_vsi.config.checkpoints import step_folder, tracked_step
 from verl_vsi.lifetime.dead_actors import explain_deaths, watch_actors
 from verl_vsi.lifetime.full_disk import explain_full_disk
 from verl_vsi.lifetime.keeper import Keeper, clear_away
-from verl_vsi.lifetime.leftovers import Leftovers
+from verl_vsi.lifetime.leftovers import Leftovers, socket_variables
 from verl_vsi.lifetime.run_lock import RunLock
 
 STATUSES = {"completed": 0, "failed": 1, "interrupted": 130, "terminated": 143}
@@ -53,6 +53,7 @@ class Driver:
         killed = self.lock.acquire(self.record)
         if killed is not None and killed.record:
             clear_away(self.folder, Path(killed.record), Leftovers(), "died")
+        os.environ.update(socket_variables(self.record))
         self._keeper = Keeper(self.folder, self.record, self.lock)
         atexit.register(self._exit)
         signal.signal(signal.SIGTERM, _terminate)  # until Ray's own handler, which exits as well
@@ -89,7 +90,9 @@ class Driver:
         if self._ended:
             return
         self._death = cause
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        # a job that a script starts with "&" ignores SIGINT
+        heeded = signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
+        signal.pthread_kill(threading.main_thread().ident or 0, heeded)
 
     def _excepthook(self, upstream: Callable[..., Any]) -> Callable[..., Any]:
         def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -8,6 +8,7 @@ has it open or mapped, so nothing of another run, or of anybody else's, is touch
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -22,10 +23,36 @@ from pathlib import Path
 
 from verl_vsi.config.checkpoints import RECORD_VARIABLE
 
-_SHARED_MEMORY = re.compile(r"/dev/shm/(?:psm_|sem\.mp-|torch_)[\w.-]+")
+_SHARED_MEMORY = re.compile(r"/dev/shm/(?:psm_|sem\.mp-|torch_|verl_weights_)[\w.-]+")
 _RAY_SESSION = re.compile(r"(/[^\s=]*/session_[\d_-]+)/")
 _CHECKPOINT_LOCK = "ckpt_*.lock"
 """verl's, in the folder for temporary files; named by a hash that differs from process to process."""
+
+
+SOCKETS = "VLLM_RPC_BASE_PATH"
+"""vLLM's environment variable: the folder for its sockets. It leaves one there even where it ends well."""
+_LONGEST = 107 - len("/00000000-0000-0000-0000-000000000000")
+"""Bytes that this folder's path may have: a socket's own has 107 at most."""
+
+
+def socket_variables(record: Path) -> dict[str, str]:
+    """Make a folder for the sockets of a run's vLLM; returns the variable that says so.
+
+    Nothing where the user has set it, or where the folder for temporary files has too long a path.
+
+    Args:
+        record: the provenance file of the run's start.
+    """
+    folder = _socket_folder(record)
+    if SOCKETS in os.environ or len(os.fsencode(folder)) > _LONGEST:
+        return {}
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return {SOCKETS: str(folder)}
+
+
+def _socket_folder(record: Path) -> Path:
+    """Known by the record alone, so that whoever clears away behind a killed run finds it."""
+    return Path(tempfile.gettempdir()) / f"vsi-{hashlib.sha256(str(record).encode()).hexdigest()[:8]}"
 
 
 def run_processes(record: Path) -> list[int]:
@@ -62,11 +89,13 @@ class Leftovers:
     Attributes:
         shared_memory: segments and semaphores that its processes have mapped.
         sockets: sockets in the file system that they are bound to.
+        folders: for vLLM's sockets, see `socket_variables`.
         ray_sessions: folders of the Ray that the run itself has started.
     """
 
     shared_memory: set[Path] = field(default_factory=set)
     sockets: set[Path] = field(default_factory=set)
+    folders: set[Path] = field(default_factory=set)
     ray_sessions: set[Path] = field(default_factory=set)
 
     def look(self, record: Path) -> list[int]:
@@ -76,6 +105,7 @@ class Leftovers:
             record: the provenance file of the run's start.
         """
         pids, bound = run_processes(record), _bound_sockets()
+        self.folders.add(_socket_folder(record))
         for pid in pids:
             maps = _read(pid, "maps").decode(errors="replace")
             self.shared_memory |= {Path(name) for name in _SHARED_MEMORY.findall(maps)}
@@ -100,6 +130,8 @@ class Leftovers:
             with suppress(OSError):
                 if stat.S_ISSOCK(file.stat().st_mode):
                     file.unlink()
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
         for session in self.ray_sessions:
             _remove_session(session, logs)
         _remove_checkpoint_locks(since)

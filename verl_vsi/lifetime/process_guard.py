@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from verl_vsi.config.checkpoints import RECORD_VARIABLE
-from verl_vsi.lifetime.leftovers import Leftovers
+from verl_vsi.lifetime.leftovers import Leftovers, socket_variables
 
 PATIENCE = 20.0
 """Seconds between asking the command to end and forcing it."""
@@ -66,7 +66,7 @@ def main(command: list[str]) -> int:
         The command's exit status, 128 + n for one that signal n has ended.
     """
     since, mark = time.time(), Path(f"guard-{os.getpid()}")
-    environment = {**os.environ, RECORD_VARIABLE: str(mark)}
+    environment = {**os.environ, **socket_variables(mark), RECORD_VARIABLE: str(mark)}
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
     leftovers = Leftovers()
     _wait(process, leftovers, mark)

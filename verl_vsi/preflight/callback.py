@@ -21,6 +21,7 @@ from verl_vsi.config import provenance
 from verl_vsi.config.checkpoints import RECORD_VARIABLE
 from verl_vsi.config.problems import Problem, explain
 from verl_vsi.config.provenance import repeat
+from verl_vsi.config.secret_values import mask_hydra_files
 from verl_vsi.config.surroundings import config_words
 from verl_vsi.lifetime.driver import Driver
 from verl_vsi.lifetime.run_lock import RunBusyError
@@ -67,6 +68,10 @@ class StartupChecks(Callback):
             f"give one command a job, such as: for x in A B; do {command} KEY=$x; done",
         )
         raise SystemExit(explain([several]) if self.speaks else 1)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Mask what Hydra has written just before."""
+        mask_hydra_files(config)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note how the run ended."""

@@ -71,22 +71,20 @@ def _findings(config: DictConfig, file: str) -> RowFindings:
 
 @lru_cache(maxsize=16)
 def _read(file: str, _: tuple[int, int], extraction: str) -> RowFindings:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from verl_vsi.data_adapters.leakage import ids_and_paths, leaks
+    from verl_vsi.data_adapters.parquet_files import DAMAGE, batches
     from verl_vsi.data_adapters.row_checks import row_problem
 
     scenes: dict[str, str] = {}
     problems: dict[str, list[int]] = defaultdict(list)
     number = 0
     try:
-        for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches(4096):
+        for batch in batches(Path(file)):
             for row in batch.to_pylist():
                 scenes |= leaks(ids_and_paths({name: value for name, value in row.items() if name != "prompt"}))
                 if problem := row_problem(row, extraction):
                     problems[problem].append(number)
                 number += 1
-    except (OSError, pa.ArrowException, UnicodeDecodeError, OverflowError) as error:
+    except (*DAMAGE, ValueError) as error:
         problems[f"the file is damaged from here on: {error}"].append(number)
     return RowFindings(dict(sorted(scenes.items())), problems)

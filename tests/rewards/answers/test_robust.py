@@ -130,6 +130,27 @@ NUMBERS = [
     ("<answer></answer>", COUNT, None),
     ("", COUNT, None),
     ("4" + " " * 2000, COUNT, 4.0),
+    ("1 m 20", CENTIMETRES, 120.0),  # as it is said
+    ("1m20", METRES, 1.2),
+    ("5'11", CENTIMETRES, 180.34),
+    ("5 ft 11", CENTIMETRES, 180.34),
+    ("1 m 2", METRES, 1.0),  # 1.2 or 1.02
+    ("1.5 m 20", METRES, 1.5),
+    ("4m x 5m", SQUARE_METRES, 20.0),  # an area
+    ("4 × 5 m", SQUARE_METRES, 20.0),
+    ("4x5", SQUARE_METRES, 20.0),
+    ("4 by 5 metres", SQUARE_METRES, 20.0),
+    ("4 m x 5 m x 3 m", SQUARE_METRES, 20.0),  # and a height
+    ("4 m x 5 m = 21 m²", SQUARE_METRES, 21.0),
+    ("10' x 12'", SQUARE_METRES, 11.1483648),
+    ("4 m x 5 m", METRES, 4.0),  # no area is asked for
+    ("no chairs", COUNT, 0.0),
+    ("I see no office chairs.", COUNT, 0.0),
+    ("No chairs are visible.", COUNT, 0.0),
+    ("no chairs, 3 tables", COUNT, 3.0),
+    ("no idea", COUNT, None),
+    ("no clues", COUNT, None),
+    ("no chairs", METRES, None),
 ]
 
 WORDS = [
@@ -165,6 +186,13 @@ WORDS = [
     ("sink and bed", "sink and bed"),
     ("toilet", "toilet"),  # not "to"
     ("armchair", "armchair"),  # not "a"
+    ("Turn left.", "left"),
+    ("You should turn to the right", "right"),
+    ("turn left, then right", "left, then right"),
+    ("not the sink, but the bed", "bed"),
+    ("It is not on the left but on the right", "right"),
+    ("Not sure, but I think left", "left"),
+    ("not the sink", "not the sink"),
     ("...", None),
     ("", None),
 ]
@@ -200,6 +228,11 @@ LETTERS = [
     ("B because it is near", "B"),
     ("B\n\nExplanation: it is near.", "B"),
     ("The chair is closest, because it is near", "B"),
+    ("Not A, but B", "B"),
+    ("It is not (A) but (B).", "B"),
+    ("B rather than A", "B"),
+    ("B and not A", "B"),
+    ("Not A, but B or C", None),
     ("A or B", None),
     ("A/B", None),
     ("A, B", None),
@@ -235,6 +268,17 @@ def test_the_end_of_a_long_answer_counts() -> None:
 
 OPTIONS = ("A. table", "B. chair", "C. sink", "D. bed")
 LISTINGS = (["A", "B", "C", "D"], list(OPTIONS), [option[3:] for option in OPTIONS])
+
+
+TURNS = ("A. Turn Left, Turn Right", "B. Turn Left", "C. Turn Back", "D. right")
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [("turn left", "B"), ("Turn left, turn right.", "A"), ("You should turn back.", "C"), ("Turn right", "D")],
+)
+def test_a_turn_is_the_option_that_says_so(response: str, expected: str) -> None:
+    assert extract("robust", response, "choice", options=TURNS) == expected
 
 
 @pytest.mark.parametrize("joint", [" or ", "/", ", ", " and ", " | ", " / ", ",", ", or ", " and/or "])

@@ -178,3 +178,17 @@ def test_words_of_the_form_name_value() -> None:
 def test_a_word_of_another_form_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match=f"--map {word}: write FIELD=COLUMN with FIELD one of question, answer"):
         named_values("--map", [word], ("question", "answer"), "FIELD=COLUMN")
+
+
+INTERRUPTED = """
+import os, signal, sys
+from verl_vsi import cli
+
+cli.load = lambda name: os.kill(os.getpid(), signal.SIGINT)
+cli.main(["doctor"])
+"""
+
+
+def test_an_interrupt_while_a_command_is_imported_has_its_status() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from verl_vsi.lifetime.leftovers import is_alive, run_processes
+from verl_vsi.lifetime.leftovers import SOCKETS, _socket_folder, is_alive, run_processes, socket_variables
 from verl_vsi.lifetime.run_lock import RunBusyError, RunLock
 
 DRIVER = """
@@ -45,13 +47,14 @@ time.sleep(2 if sys.argv[3] == "end" else 600)
 driver.end("completed")
 """
 CHILD = """
-import signal, socket, sys, time
+import os, signal, socket, sys, time
 from multiprocessing import resource_tracker, shared_memory
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 segment = shared_memory.SharedMemory(create=True, size=4096)
 resource_tracker.unregister(segment._name, "shared_memory")  # as a process that is killed leaves it
 server = socket.socket(socket.AF_UNIX)
 server.bind(sys.argv[1] + "/socket")
+open(os.environ["VLLM_RPC_BASE_PATH"] + "/a socket that is closed", "w")
 print(segment.name, flush=True)
 time.sleep(600)
 """
@@ -64,9 +67,9 @@ def tmp_path() -> Iterator[Path]:
         yield Path(folder)
 
 
-def drive(run: Path, how: str = "wait") -> tuple[subprocess.Popen[str], Path]:
+def drive(run: Path, how: str = "wait", *wrapper: str) -> tuple[subprocess.Popen[str], Path]:
     """A driver, and the shared memory of its child."""
-    command = [sys.executable, "-c", DRIVER, str(run), CHILD, how]
+    command = [*wrapper, sys.executable, "-c", DRIVER, str(run), CHILD, how]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     name = process.stdout.readline().strip()
@@ -113,6 +116,40 @@ def test_every_end_is_noted_and_leaves_nothing(
     assert not (tmp_path / "socket").exists()
     (file,) = (tmp_path / "provenance").glob("*.json")
     assert not [pid for pid in run_processes(file) if is_alive(pid)]
+    assert not _socket_folder(file).exists()
+
+
+def test_a_death_ends_a_run_that_a_script_started_in_the_background_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
+    process, _ = drive(tmp_path, "dead", "sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, "verl-vsi: died: the engine" in stderr) == (1, True), stderr
+    wait_until_free(tmp_path)
+    assert record_of(tmp_path)["status"] == "failed"
+
+
+def test_vllm_has_its_sockets_where_it_is_told() -> None:
+    from vllm import envs
+
+    assert SOCKETS in envs.environment_variables
+
+
+def test_a_folder_for_sockets_that_the_user_has_set_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SOCKETS, str(tmp_path))
+    assert socket_variables(tmp_path / "record.json") == {}
+
+
+@pytest.mark.parametrize(("length", "fits"), [(57, True), (58, False)])
+def test_a_folder_for_sockets_is_short_enough_or_vllms_own_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, length: int, fits: bool
+) -> None:
+    temporary = Path(str(tmp_path / "a").ljust(length, "a"))
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    variables = socket_variables(tmp_path / "record.json")
+    assert bool(variables) == fits
+    with socket.socket(socket.AF_UNIX) as server:
+        if fits:
+            server.bind(f"{variables[SOCKETS]}/{uuid.uuid4()}")
 
 
 def test_a_second_run_is_refused_until_the_first_has_been_cleared_away(tmp_path: Path) -> None:

@@ -69,10 +69,13 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
-        self._lock.release()
+        """Let go of the file; on a full disk, what could not be written fails here once more."""
+        try:
+            if self._file is not None:
+                with full_disk_named(self.path):
+                    self._file.close()
+        finally:
+            self._lock.release()
 
     def add(self, reply: Reply) -> None:
         """Keep a reply: on disk when this returns."""
