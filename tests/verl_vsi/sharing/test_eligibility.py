@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from verl_vsi.sharing.eligibility import MODEL_TYPES, why_upstream_engine
+from verl_vsi.sharing.eligibility import MODEL_TYPES, why_upstream_fsdp
 
 
 def test_recipes_can_ask_without_torch_or_verl() -> None:
@@ -35,10 +35,10 @@ def engine(model_type: str, layers: list[str] | None = None, **settings: Any) ->
     ],
 )
 def test_a_model_that_shared_passes_do_not_know_gets_verls_own(asked: Any, reason: str) -> None:
-    assert reason in str(why_upstream_engine(asked))
+    assert reason in str(why_upstream_fsdp(asked))
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 @pytest.mark.parametrize("layers", [None, ["full_attention"], ["linear_attention", "full_attention"]])
 def test_a_known_model_shares(model_type: str, layers: list[str] | None) -> None:
-    assert why_upstream_engine(engine(model_type, layers)) is None
+    assert why_upstream_fsdp(engine(model_type, layers)) is None
