@@ -14,8 +14,11 @@ from passes_costs import Shape
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
+from vsi_support.engines import UPSTREAM, megatron_engine
 from vsi_support.random_models import FAMILIES
 from vsi_support.random_qwen2_vl import Sizes
+
+from verl_vsi.sharing.eligibility import VENDOR
 
 
 def save_model(
@@ -70,8 +73,6 @@ def make_engine(folder: Path, device: str, *, shared: bool, frozen: bool = False
     from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
     from verl.workers.engine import EngineRegistry
 
-    from verl_vsi.sharing.eligibility import VENDOR
-
     kind = "fp32" if device == "cpu" else "bf16"
     options = {"vsi_freeze_tower": True} if shared and frozen else {}
     engine_class = EngineRegistry._engines["language_model"]["fsdp2"][(device, VENDOR) if shared else device]
@@ -101,17 +102,39 @@ def make_engine(folder: Path, device: str, *, shared: bool, frozen: bool = False
     return engine
 
 
+def run_pass(engine: Any, batch: Any, loss_function: Any) -> None:
+    """One pass over one micro-batch.
+
+    Args:
+        engine: FSDP2's or Megatron's.
+        batch: the micro-batch.
+        loss_function: with a backward pass; None without.
+    """
+    forward_only = loss_function is None
+    with torch.set_grad_enabled(not forward_only):
+        if engine.engine_config.strategy == "megatron":  # its schedule has the backward pass in it
+            engine.forward_backward_batch(batch.copy(), loss_function, forward_only)
+            for chunk in engine.module:
+                chunk.zero_grad_buffer()
+            return
+        loss, _ = engine.forward_step(batch, loss_function, forward_only)
+    if not forward_only:
+        loss.backward()
+        engine.module.zero_grad(set_to_none=True)
+
+
 class Engines:
     """Engines by kind: all of them on a CPU, one at a time on a GPU."""
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, device: str, backend: str = "fsdp2") -> None:
         """Engines over one model.
 
         Args:
             folder: of the model.
             device: cpu or cuda.
+            backend: fsdp2 or megatron.
         """
-        self.folder, self.device = folder, device
+        self.folder, self.device, self.backend = folder, device, backend
         self._engines: dict[str, Any] = {}
 
     def get(self, kind: str) -> Any:
@@ -121,5 +144,10 @@ class Engines:
                 self._engines.clear()
                 gc.collect()
             shared, frozen = kind != "stock", kind == "frozen"
-            self._engines[kind] = make_engine(self.folder, self.device, shared=shared, frozen=frozen)
+            if self.backend == "megatron":
+                options = {"vsi_freeze_tower": True} if frozen else {}
+                vendor = VENDOR if shared else UPSTREAM
+                self._engines[kind] = megatron_engine(self.folder, vendor, options=options if shared else None)
+            else:
+                self._engines[kind] = make_engine(self.folder, self.device, shared=shared, frozen=frozen)
         return self._engines[kind]

@@ -55,14 +55,14 @@ def _register(impl: ModuleType) -> None:
             for optimizer in _torch_optimizers(self.optimizer):
                 _fill_state(optimizer)
             # float32 shards are views of the parameters, to which megatron-core writes (distrib_optimizer.py:1225)
-            with torch.no_grad():
+            with torch.no_grad(), megatron_imports.without_modelopt():
                 super().load_checkpoint(*args, **kwargs)
             for optimizer in _torch_optimizers(self.optimizer):
                 _restore_steps(optimizer)
 
         @cuda_calls.on_cpu
         def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-            with megatron_imports.nothing_is_quantized():
+            with megatron_imports.without_modelopt():
                 super().save_checkpoint(*args, **kwargs)
 
     for name in _METHODS:

@@ -3,7 +3,8 @@
 - `typing.override`, new in Python 3.12, for which alone they ask for it.
 - TransformerEngine, which is built against CUDA: for a fused adapter, and for annotations. An empty package stands in
   while Megatron-Bridge is imported; megatron-core comes first, finds none, and takes its own ("local") layers.
-- modelopt, which Megatron-Bridge asks, while it saves in Hugging Face's format, whether the model is quantised.
+- modelopt, which Megatron-Bridge asks, while it saves in Hugging Face's format, whether the model is quantised, and
+  imports for verl's checkpoints of adapters.
 
 The stand-ins go again: transformers and others look whether these packages are there.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -23,18 +24,28 @@ from typing import Any
 from verl_vsi.on_import import before_import, on_import
 
 TRANSFORMER_ENGINE = "transformer_engine"
-_SUBMODULES = ("", ".pytorch", ".common", ".common.recipe")
+_TE_MODULES = ("", ".pytorch", ".common", ".common.recipe")
 _CORE = ("megatron.core.extensions.transformer_engine", "megatron.core.models.gpt.gpt_layer_specs")
 """Modules of megatron-core that look for TransformerEngine."""
 
-_MODELOPT = ("modelopt", "modelopt.torch", "modelopt.torch.quantization", "modelopt.torch.quantization.utils")
+MODELOPT = "modelopt"
+_MODELOPT_MODULES = (
+    "",
+    ".torch",
+    ".torch.opt",
+    ".torch.opt.dynamic",
+    ".torch.opt.plugins",
+    ".torch.opt.plugins.mcore_dist_checkpointing",
+    ".torch.quantization",
+    ".torch.quantization.utils",
+)
 
 
 def install() -> None:
     """Wait for Megatron."""
     before_import("megatron.core", _add_override)
     before_import("megatron.bridge", _prepare_bridge)
-    on_import("megatron.bridge", lambda _: _take_away())
+    on_import("megatron.bridge", lambda _: _take_away(TRANSFORMER_ENGINE, _TE_MODULES))
 
 
 def _add_override() -> None:
@@ -73,10 +84,16 @@ def _stand_in() -> None:
     for name in _CORE:
         import_module(name)
     extensions = sys.modules[_CORE[0]]
-    for name in [name for name in dir(extensions) if name.startswith("TE") and getattr(extensions, name) is None]:
-        setattr(extensions, name, _EmptyClass(name, (), {}))
-    for suffix in _SUBMODULES:
-        module = _EmptyModule(TRANSFORMER_ENGINE + suffix)
+    for name in [name for name in dir(extensions) if name.startswith("TE")]:
+        if not isinstance(getattr(extensions, name), type):  # None, or a mock, which isinstance() refuses
+            setattr(extensions, name, _EmptyClass(name, (), {}))
+    _put(TRANSFORMER_ENGINE, _TE_MODULES)
+
+
+def _put(package: str, suffixes: Iterable[str]) -> None:
+    """Empty modules in the place of a package's."""
+    for suffix in suffixes:
+        module = _EmptyModule(package + suffix)
         module.__spec__ = ModuleSpec(module.__name__, None)
         sys.modules[module.__name__] = module
         parent, _, child = module.__name__.rpartition(".")
@@ -84,24 +101,22 @@ def _stand_in() -> None:
             setattr(sys.modules[parent], child, module)
 
 
-def _take_away() -> None:
-    """The stand-in alone: a real TransformerEngine stays."""
-    for name in [TRANSFORMER_ENGINE + suffix for suffix in _SUBMODULES]:
+def _take_away(package: str, suffixes: Iterable[str]) -> None:
+    """The stand-ins alone: a real package stays."""
+    for name in [package + suffix for suffix in suffixes]:
         if isinstance(sys.modules.get(name), _EmptyModule):
             del sys.modules[name]
 
 
 @contextmanager
-def nothing_is_quantized() -> Iterator[None]:
-    """Answer for modelopt where it is not installed: no model is quantised."""
-    if _MODELOPT[0] in sys.modules or find_spec(_MODELOPT[0]) is not None:
+def without_modelopt() -> Iterator[None]:
+    """Save or load a checkpoint where modelopt is not installed: no model is quantised."""
+    if MODELOPT in sys.modules or find_spec(MODELOPT) is not None:
         yield
         return
-    modules = {name: ModuleType(name) for name in _MODELOPT}
-    modules[_MODELOPT[-1]].is_quantized = lambda model: False  # pyright: ignore[reportAttributeAccessIssue]
-    sys.modules.update(modules)
+    _put(MODELOPT, _MODELOPT_MODULES)
+    sys.modules[f"{MODELOPT}.torch.quantization.utils"].is_quantized = lambda model: False  # pyright: ignore
     try:
         yield
     finally:
-        for name in _MODELOPT:
-            sys.modules.pop(name, None)
+        _take_away(MODELOPT, _MODELOPT_MODULES)
