@@ -53,28 +53,33 @@ def why_upstream_passes(config: DictConfig) -> str | None:
     return None
 
 
+_MEGATRON_SIZES = {
+    "context_parallel_size": "splits a sequence over ranks",
+    "virtual_pipeline_model_parallel_size": "wants numbers of micro-batches that groups don't give",
+}
+"""Settings of Megatron's engine that shared passes don't do above 1."""
+
+_MEGATRON_SWITCHES = {
+    "dynamic_context_parallel": "splits sequences over ranks",
+    "vanilla_mbridge": "has models that no packed batch was tried on",
+    "use_fused_kernels": "replaces the model's forward",
+}
+"""Settings of Megatron's engine, or of the model, that shared passes don't do."""
+
+
 def _why_upstream_settings(engine: Any, model: Any) -> str | None:
     """What in the settings of Megatron's engine, or of the model, its shared passes do not do."""
-    reasons = {
-        f"megatron.context_parallel_size={engine.get('context_parallel_size')} splits a sequence over ranks": (
-            engine.get("context_parallel_size") or 1
-        )
-        > 1,
-        "megatron.dynamic_context_parallel splits sequences over ranks": engine.get("dynamic_context_parallel"),
-        "virtual pipeline stages want numbers of micro-batches that groups don't give": (
-            engine.get("virtual_pipeline_model_parallel_size") or 1
-        )
-        > 1,
-        "megatron.vanilla_mbridge has models that no packed batch was tried on": engine.get("vanilla_mbridge"),
-        "model.use_fused_kernels replaces the model's forward": (
-            model.get("use_fused_kernels") or engine.get("use_fused_kernels")
-        ),
-        "model.mtp.enable predicts tokens in verl's own order": (model.get("mtp") or {}).get("enable"),
-        "megatron.router_replay needs the tokens in verl's own order": (
-            (engine.get("router_replay") or {}).get("mode", "disabled") != "disabled"
-        ),
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
+    for key, reason in _MEGATRON_SIZES.items():
+        if (engine.get(key) or 1) > 1:
+            return f"megatron.{key}={engine.get(key)} {reason}"
+    for key, reason in _MEGATRON_SWITCHES.items():
+        if engine.get(key) or model.get(key):
+            return f"{key} {reason}"
+    if (model.get("mtp") or {}).get("enable"):
+        return "model.mtp.enable predicts tokens in verl's own order"
+    if (engine.get("router_replay") or {}).get("mode", "disabled") != "disabled":
+        return "megatron.router_replay needs the tokens in verl's own order"
+    return None
 
 
 def why_upstream_rollouts(config: DictConfig) -> str | None:

@@ -53,7 +53,7 @@ def on_megatron(model_type: str = "qwen2_vl", model: dict[str, Any] | None = Non
         (on_megatron("qwen3_vl"), "'qwen3_vl' on Megatron is not among qwen2_vl"),
         (on_megatron(context_parallel_size=2), "context_parallel_size=2 splits a sequence over ranks"),
         (on_megatron(dynamic_context_parallel=True), "dynamic_context_parallel splits"),
-        (on_megatron(virtual_pipeline_model_parallel_size=2), "virtual pipeline stages"),
+        (on_megatron(virtual_pipeline_model_parallel_size=2), "virtual_pipeline_model_parallel_size=2 wants"),
         (on_megatron(vanilla_mbridge=True), "vanilla_mbridge"),
         (on_megatron(router_replay={"mode": "R2"}), "router_replay"),
         (on_megatron(model={"use_fused_kernels": True}), "use_fused_kernels replaces"),
