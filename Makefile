@@ -9,21 +9,31 @@ CPU_TORCH := torch==2.13.0+cpu
 CPU_VISION := torchvision==0.28.0+cpu
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: help install demo test check lint clean
+# verl's Megatron engine on a CPU, beside the same set.
+MEGATRON := .venv-megatron
+MEGATRON_PINS := constraints-megatron-cpu.txt
+
+.PHONY: help install megatron demo test check lint clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 install: $(VENV)/installed  ## Make .venv with the CPU set and the developers' tools.
 
-$(VENV)/installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q "$(CPU_TORCH)" || $(BIN)/pip install -q --index-url $(CPU_INDEX) "$(CPU_TORCH)"
-	$(BIN)/pip install -q --no-deps "$(CPU_VISION)" \
-		|| $(BIN)/pip install -q --no-deps --retries 1 --timeout 15 --index-url $(CPU_INDEX) "$(CPU_VISION)" \
+megatron: $(MEGATRON)/installed  ## Make .venv-megatron: the same, and verl's Megatron engine for a CPU.
+
+$(VENV)/installed $(MEGATRON)/installed: %/installed: pyproject.toml
+	$(PYTHON) -m venv $*
+	$*/bin/pip install -q "$(CPU_TORCH)" || $*/bin/pip install -q --index-url $(CPU_INDEX) "$(CPU_TORCH)"
+	$*/bin/pip install -q --no-deps "$(CPU_VISION)" \
+		|| $*/bin/pip install -q --no-deps --retries 1 --timeout 15 --index-url $(CPU_INDEX) "$(CPU_VISION)" \
 		|| echo "no index has $(CPU_VISION): import verl before transformers"
-	$(BIN)/pip install -q -e ".[cpu,dev]"
+	$*/bin/pip install -q -e ".[cpu,dev]"
+	$(if $(filter $(MEGATRON),$*),$*/bin/pip install -q -c $(MEGATRON_PINS) megatron-energon)
+	$(if $(filter $(MEGATRON),$*),$*/bin/pip install -q --no-deps --ignore-requires-python -c $(MEGATRON_PINS) megatron-core megatron-bridge)
 	touch $@
+
+$(MEGATRON)/installed: $(MEGATRON_PINS)
 
 demo: install  ## The paper's experiment in miniature, through the real verl, on this machine.
 	$(BIN)/verl-vsi miniature
@@ -44,4 +54,4 @@ lint: install  ## Ruff and pyright.
 	$(BIN)/pyright
 
 clean:  ## Remove the environment and what runs have written.
-	rm -rf $(VENV) outputs build dist *.egg-info
+	rm -rf $(VENV) $(MEGATRON) outputs build dist *.egg-info

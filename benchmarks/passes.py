@@ -2,6 +2,7 @@
 
     python benchmarks/passes.py                                    # CPU, a small model of Qwen2-VL-2B's proportions
     python benchmarks/passes.py --model qwen3_vl                   # of Qwen3-VL-2B's; qwen2_5_vl: Qwen2.5-VL-3B's
+    python benchmarks/passes.py --engine megatron --n 14           # verl's Megatron engine (`make megatron`)
     python benchmarks/passes.py --shape tiny --n 2 --answers 3     # that the script runs, in seconds
 
 One micro-batch of n rollouts on one video (1,024 video tokens, 200 text tokens): verl's own engine, ours, and ours with
@@ -27,7 +28,7 @@ import torch
 import torch.distributed as dist
 from benchmark_results import RESULTS, resume, versions, write_result
 from passes_costs import GRID, KINDS, SHAPES, TEXT, VIDEO_TOKENS, floor, tokens
-from passes_setup import make_engine, save_model
+from passes_setup import make_engine, run_pass, save_model
 from passes_show import draw, show
 from rich.progress import track
 from stored_videos import stored_batch
@@ -40,6 +41,7 @@ from vsi_support.engine_batches import SampleQuestion, ppo_loss
 from vsi_support.random_models import FAMILIES
 
 RATE = "matrix_flops_per_second"
+MEGATRON = {"fsdp2": (), "megatron": ("megatron-core", "megatron-bridge")}
 PASSES = ("forward", "update")
 """`forward`: old and reference log-probabilities. `update`: forward and backward."""
 
@@ -50,6 +52,7 @@ Case = tuple[int, int, str]
 def main() -> None:
     """Measure, print, record, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=tuple(MEGATRON), default="fsdp2")
     parser.add_argument("--model", choices=tuple(SHAPES), default="qwen2_vl")
     parser.add_argument("--shape", default="small", help="; ".join(f"{m}: {', '.join(s)}" for m, s in SHAPES.items()))
     parser.add_argument("--n", type=int, nargs="+", default=[2, 7, 14, 28], help="rollouts of a question")
@@ -60,8 +63,9 @@ def main() -> None:
     if options.shape not in SHAPES[options.model]:
         parser.error(f"--shape {options.shape}: {options.model} has {', '.join(SHAPES[options.model])}")
     start_process_group()
+    engine = "" if options.engine == "fsdp2" else f"{options.engine}_"
     model = "" if options.model == "qwen2_vl" else f"{options.model}_"
-    path = options.out / f"passes_cpu_{model}{options.shape}.json"
+    path = options.out / f"passes_cpu_{engine}{model}{options.shape}.json"
     now = about(options)
     record = resume(path, now, changing=(RATE,)) or {"about": now, "rows": []}
     record["rows"] = complete(record["rows"])
@@ -88,13 +92,14 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "what": "one micro-batch of n rollouts on one video: seconds, peak bytes above the start, FLOPs, text tokens",
         "device": platform.processor() or platform.machine(),
+        "engine": options.engine,
         "model": options.model,
         "shape": options.shape,
         "dtype": "float32",
         "video_tokens": VIDEO_TOKENS,
         "text_tokens": TEXT,
         RATE: matrix_rate(),
-        "versions": versions(("verl-vsi", "verl", "torch", "transformers")),
+        "versions": versions(("verl-vsi", "verl", "torch", "transformers", *MEGATRON[options.engine])),
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -126,7 +131,7 @@ def measure_all(options: argparse.Namespace, rows: list[dict[str, Any]]) -> Iter
     """
     shape, family = SHAPES[options.model][options.shape], FAMILIES[options.model]
     folder = save_model(options.model, shape, torch.float32)
-    engine_of = cache(partial(make_engine, family=family, folder=folder))
+    engine_of = cache(partial(make_engine, family=family, folder=folder, backend=options.engine))
     before = set(map(case_of, rows))
     # the engines take turns, so that all meet the same load
     cases = [(length, n, kind) for length in options.answers for n in options.n for kind in KINDS]
@@ -155,12 +160,7 @@ def measure(engine: Any, batch: Any, name: str, repeats: int, *, warm: bool) -> 
     loss_function = ppo_loss()
 
     def run() -> None:
-        if name == "forward":
-            with torch.no_grad():
-                engine.forward_step(batch, None, True)
-        else:
-            engine.forward_step(batch, loss_function, False)[0].backward()
-            engine.module.zero_grad(set_to_none=True)
+        run_pass(engine, batch, None if name == "forward" else loss_function)
 
     if warm:
         run()

@@ -14,9 +14,11 @@ from stored_videos import processor_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # batches that tests and benchmarks share
 
-from vsi_support.engines import UPSTREAM, VENDOR, fsdp_engine
+from vsi_support.engines import UPSTREAM, fsdp_engine, megatron_engine
 from vsi_support.random_models import FAMILIES, Family
 from vsi_support.random_qwen2_vl import Sizes
+
+from verl_vsi.sharing.eligibility import VENDOR
 
 
 def save_model(
@@ -67,9 +69,15 @@ def sizes_of(shape: Shape) -> Sizes:
 
 
 def make_engine(
-    kind: str, family: Family, folder: Path, device: str = "cpu", dtype: str = "fp32", **settings: Any
+    kind: str,
+    family: Family,
+    folder: Path,
+    device: str = "cpu",
+    dtype: str = "fp32",
+    backend: str = "fsdp2",
+    **settings: Any,
 ) -> Any:
-    """verl's engine, or ours: FSDP2 over this process alone.
+    """verl's engine, or ours, over this process alone.
 
     Args:
         kind: one of `passes_costs.KINDS`.
@@ -77,18 +85,36 @@ def make_engine(
         folder: of the model.
         device: cpu or cuda.
         dtype: of the weights, as verl names it.
+        backend: fsdp2, or megatron, which is measured on a CPU only.
         settings: others of `fsdp_engine`.
     """
-    shared, frozen = kind != "stock", kind == "frozen"
-    options = {"vsi_freeze_tower": True} if frozen else {}
-    engine = fsdp_engine(
-        folder,
-        VENDOR if shared else UPSTREAM,
-        options=options,
-        device=device,
-        dtype=dtype,
-        learning_rate=1e-6,
-        **settings,
-    )
+    vendor = UPSTREAM if kind == "stock" else VENDOR
+    options = {"vsi_freeze_tower": True} if kind == "frozen" else {}
+    if backend == "megatron":
+        engine = megatron_engine(folder, vendor, options=options)
+    else:
+        own = {"device": device, "dtype": dtype, "learning_rate": 1e-6}
+        engine = fsdp_engine(folder, vendor, options=options, **own, **settings)
     engine.model_config.processor = processor_of(family)
     return engine
+
+
+def run_pass(engine: Any, batch: Any, loss_function: Any) -> None:
+    """One pass over one micro-batch.
+
+    Args:
+        engine: FSDP2's or Megatron's.
+        batch: the micro-batch.
+        loss_function: with a backward pass; None without.
+    """
+    forward_only = loss_function is None
+    with torch.set_grad_enabled(not forward_only):
+        if engine.engine_config.strategy == "megatron":  # its schedule has the backward pass in it
+            engine.forward_backward_batch(batch.copy(), loss_function, forward_only)
+            for chunk in engine.module:
+                chunk.zero_grad_buffer()
+            return
+        loss, _ = engine.forward_step(batch, loss_function, forward_only)
+    if not forward_only:
+        loss.backward()
+        engine.module.zero_grad(set_to_none=True)

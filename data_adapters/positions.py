@@ -62,13 +62,14 @@ class PositionRule:
     steps_a_second: float = 1.0
 
     @classmethod
-    def of(cls, config: Any) -> PositionRule | None:
+    def of(cls, config: Any, model_type: str = "") -> PositionRule | None:
         """The rule of a checkpoint; None where its family is not known here.
 
         Args:
-            config: of transformers, of the whole model.
+            config: of transformers, of the whole model; or Megatron-Bridge's, which has no `model_type`.
+            model_type: the family, where `config` does not say it.
         """
-        time = FAMILIES.get(getattr(config, "model_type", ""))
+        time = FAMILIES.get(getattr(config, "model_type", model_type))
         if time is None:
             return None
         vision = config.vision_config

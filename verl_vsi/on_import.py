@@ -1,4 +1,4 @@
-"""Do something right after a module is imported, without importing it now.
+"""Do something right after a module is imported, or right before, without importing it now.
 
 A plug-in must start in milliseconds, and what it adjusts lives in modules that take seconds to import and that most
 processes never need.
@@ -13,18 +13,20 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 Callback = Callable[[ModuleType], None]
+Preparation = Callable[[], None]
 
 
 class _AfterImport(MetaPathFinder):
-    """Finds nothing by itself: lets the other finders answer, and appends the callbacks to the module's execution."""
+    """Finds nothing by itself: lets the other finders answer, and puts the callbacks around the module's execution."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, list[Callback]] = {}
+        self.preparing: dict[str, list[Preparation]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in self.waiting:
+        if fullname not in self.waiting and fullname not in self.preparing:
             return None
         spec = _spec_from_others(self, fullname, path, target)
         if spec is not None and spec.loader is not None:
@@ -35,6 +37,8 @@ class _AfterImport(MetaPathFinder):
         loader, execute = spec.loader, spec.loader.exec_module  # pyright: ignore[reportOptionalMemberAccess]
 
         def execute_then_call(module: ModuleType) -> None:
+            for prepare in self.preparing.pop(spec.name, []):
+                prepare()
             execute(module)
             for callback in self.waiting.pop(spec.name, []):
                 _call(callback, module)
@@ -63,6 +67,22 @@ def on_import(name: str, callback: Callback) -> None:
         _call(callback, module)
         return
     _FINDER.waiting.setdefault(name, []).append(callback)
+    _look_first()
+
+
+def before_import(name: str, prepare: Preparation) -> None:
+    """Call `prepare()` right before the first line of the module `name` runs; never, where it already has.
+
+    Args:
+        name: dotted.
+        prepare: what the module needs before its first line runs.
+    """
+    if name not in sys.modules:
+        _FINDER.preparing.setdefault(name, []).append(prepare)
+        _look_first()
+
+
+def _look_first() -> None:
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
 

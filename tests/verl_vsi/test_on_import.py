@@ -1,6 +1,7 @@
 """Callbacks after an import that has not happened yet."""
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from verl_vsi.on_import import _FINDER, on_import
+from verl_vsi.on_import import _FINDER, before_import, on_import
 
 
 @pytest.fixture
@@ -77,3 +78,18 @@ def test_a_module_that_does_not_exist_is_still_missing() -> None:
     on_import("vsi_toy_missing", replace)
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("vsi_toy_missing")
+
+
+def test_a_preparation_runs_before_the_module_and_not_when_it_is_only_looked_for(package: str) -> None:
+    seen: list[bool] = []
+    before_import(f"{package}.tools", lambda: seen.append(hasattr(sys.modules[f"{package}.tools"], "weigh")))
+    assert importlib.util.find_spec(f"{package}.tools") is not None
+    assert seen == []
+    importlib.import_module(f"{package}.tools")
+    assert seen == [False]
+
+
+def test_a_preparation_for_a_module_that_is_there_already_never_runs(package: str) -> None:
+    importlib.import_module(f"{package}.tools")
+    before_import(f"{package}.tools", pytest.fail)
+    importlib.reload(sys.modules[f"{package}.tools"])

@@ -160,15 +160,15 @@ def _activations(recipe: Recipe) -> Iterator[Term]:
 
 
 def _logits(recipe: Recipe) -> Term:
-    spoken, vocabulary = recipe.load.spoken, recipe.shape.vocabulary
+    parallel = recipe.config.vsi.hardware.tensor_parallel if recipe.megatron else 1
+    spoken, vocabulary = recipe.load.spoken, recipe.shape.vocabulary / parallel
     if recipe.load.shared:
         at_once = min(spoken, CHUNK)
         return Term(
             "logits", at_once * vocabulary * CHUNK_LOGIT_BYTES, f"{at_once} of {spoken} answer tokens at a time"
         )
-    parallel = recipe.config.vsi.hardware.tensor_parallel if recipe.megatron else 1
-    basis = f"{spoken} tokens x {vocabulary} x (bf16 + float32 + gradient)"
-    return Term("logits", spoken * vocabulary * LOGIT_BYTES / parallel, basis)
+    basis = f"{spoken} tokens x {recipe.shape.vocabulary} x (bf16 + float32 + gradient)"
+    return Term("logits", spoken * vocabulary * LOGIT_BYTES, basis)
 
 
 def host_terms(recipe: Recipe) -> Iterator[Term]:

@@ -32,7 +32,7 @@ def register() -> Choice:
 
     The platform itself is registered everywhere, and says that it is available only where it was chosen.
     """
-    from verl_vsi.cpu import platform
+    from verl_vsi.cpu import megatron_engine, platform
 
     platform.register()
     choice = prepare()
@@ -40,6 +40,7 @@ def register() -> Choice:
     if choice.cpu:
         os.environ[PLATFORM_VARIABLE] = "cpu"
         platform.register_engines()
+        megatron_engine.register()
         patches.install(patches.CPU)
         _sweep_in_driver()
     elif choice.unsure and named_recipes(sys.argv):  # workers and scripts stay quiet

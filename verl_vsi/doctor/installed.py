@@ -54,7 +54,11 @@ def packages() -> Iterator[Check]:
     for requirement in requirements(extra):
         if requirement.name != "verl":
             yield check_requirement(requirement, f"the {extra} set has")
-    yield from _unpinned() if extra == "cpu" else gpu_stack()
+    if extra == "cpu":
+        yield from _unpinned()
+        yield from megatron_on_cpu()
+    else:
+        yield from gpu_stack()
 
 
 def flash_attention() -> Iterator[Check]:
@@ -161,6 +165,32 @@ def _unpinned() -> Iterator[Check]:
             yield Check(name, "warn", f"{installed}; tested with {tested}", fix)
         else:
             yield Check(name, "ok", installed)
+
+
+MEGATRON_ON_CPU = {"megatron-core": "0.19.2", "megatron-bridge": "0.6.2", "megatron-energon": "7.4.1"}
+"""As constraints-megatron-cpu.txt; their vendor supports no such set."""
+CUDA_ONLY = ("transformer_engine", "apex", "modelopt")
+"""Where they are installed, Megatron takes them, and they ask for a GPU."""
+
+
+def megatron_on_cpu() -> Iterator[Check]:
+    """verl's Megatron engine on a machine without an accelerator, for `backend=megatron`."""
+    if _version("megatron-bridge") is None:
+        yield Check(
+            "Megatron", "ok", "not installed; `make megatron` makes an environment with it, for backend=megatron"
+        )
+        return
+    fix = "`make megatron`, in a clone"
+    for name, tested in MEGATRON_ON_CPU.items():
+        installed = _version(name)
+        if installed == tested:
+            yield Check(
+                name, "ok", f"{installed} (on a CPU for tests and the miniature; its vendor supports GPUs only)"
+            )
+        else:
+            yield Check(name, "warn", f"{installed or 'not installed'}; run on a CPU with {tested} only", fix)
+    if unwanted := [name for name in CUDA_ONLY if find_spec(name) is not None]:
+        yield Check("Megatron", "warn", f"{', '.join(unwanted)} would be taken, and ask for a GPU", fix)
 
 
 def _version(name: str) -> str | None:

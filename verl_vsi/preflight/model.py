@@ -12,6 +12,7 @@ from verl_vsi.config.access import QWEN2_PATCH, model_path
 from verl_vsi.config.model_shape import model_family, patch_size
 from verl_vsi.config.problems import Problem
 from verl_vsi.data_adapters.positions import FAMILIES
+from verl_vsi.sharing.eligibility import MEGATRON_MODEL_TYPES, why_upstream_passes
 
 VERL_PROCESSORS = (
     "Qwen2VLProcessor",
@@ -93,6 +94,12 @@ def _check_patches(config: DictConfig, model: str) -> Iterator[Problem]:
         )
 
 
+def _takes_rollouts_positions(config: DictConfig, family: str) -> bool:
+    """Whether a model on Megatron is given the positions that vLLM had: by shared passes."""
+    has_rollouts = "actor_rollout_ref" in config
+    return has_rollouts and family in MEGATRON_MODEL_TYPES and why_upstream_passes(config) is None
+
+
 def model_remarks(config: DictConfig) -> Iterator[str]:
     """What is not held against vLLM's own code here, so that only the first step's correlation tells."""
     family = model_family(model_path(config))
@@ -103,7 +110,7 @@ def model_remarks(config: DictConfig) -> Iterator[str]:
             f"model type {family}: passes, positions and prompt lengths are verl's and transformers' own, not held "
             "against vLLM's here; the first step's correlation is (vsi.checks.min_correlation)"
         )
-    elif config.vsi.backend == "megatron" and family != "qwen2_vl":
+    elif config.vsi.backend == "megatron" and family != "qwen2_vl" and not _takes_rollouts_positions(config, family):
         yield (
             f"model type {family} on Megatron is Megatron-Bridge's own, and counts positions by itself: they are not "
             "held against vLLM's here; the first step's correlation is (vsi.checks.min_correlation)"

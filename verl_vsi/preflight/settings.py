@@ -91,7 +91,7 @@ def check_passes(config: DictConfig) -> Iterator[Problem]:
     if reason is not None:
         yield Problem(
             f"{' and '.join(asked)} would do nothing: training passes are verl's own, because {reason}",
-            f"take {' and '.join(asked)} out, or run on backend=fsdp2 without sequence parallelism",
+            f"take {' and '.join(asked)} out, or run on backend=fsdp2 or megatron without what is named",
         )
 
 

@@ -3,11 +3,12 @@
 vsGRPO samples n answers to one question on one video. verl prepares and computes the video and the prompt n times, in
 rollout and in each of its three passes (old, reference, update); here it is done once, and gives the same numbers.
 
-The arrows go one way. `verl_batches` and what it takes know no engine and no model, so another engine starts there:
+The arrows go one way. `engine` is verl's FSDP2; `shared_passes`, and what it takes, know no engine and no model: the
+engine on Megatron (`verl_vsi.megatron.shared_engine`) starts there.
 
     rollout   agent_loop_manager -> agent_loop -> stored_video
     trainer   group_trainer      -> batching -> packing -> packed_layout
-    passes    engine, shadow     -> verl_batches -> batching, vision, log_probs
+    passes    engine -> shared_passes, shadow -> verl_batches -> batching, vision, log_probs
                                  -> model_hooks -> attention, linear_attention -> kernels -> packed_layout
     all three ask `eligibility`, as recipes and checks do: what can a run share, and why not the rest?
 

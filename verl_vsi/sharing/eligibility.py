@@ -29,6 +29,9 @@ TRAINER = "vsi_sync"
 MODEL_TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
 """`model_type` of the models whose forward `verl_vsi.sharing.model_hooks` can wrap."""
 
+MEGATRON_MODEL_TYPES = ("qwen2_vl", "qwen2_5_vl")
+"""Of those that `verl_vsi.megatron.packed_model` can."""
+
 _LAYER_TYPES = {"full_attention", "linear_attention"}
 """`layer_types` of a model that shared passes know; a model that names none has full attention only."""
 
@@ -39,12 +42,43 @@ def why_upstream_passes(config: DictConfig) -> str | None:
     """What about a run's settings asks for verl's own training passes; None where it can take the shared ones."""
     if reason := _why_nothing_is_shared(config):
         return reason
-    strategy = config.actor_rollout_ref.actor.strategy
-    if strategy != "fsdp2":
-        return f"shared passes are built on FSDP2, and actor_rollout_ref.actor.strategy={strategy}"
+    actor = config.actor_rollout_ref.actor
+    if actor.strategy == "megatron":
+        return _why_upstream_settings(actor.megatron, config.actor_rollout_ref.model)
+    if actor.strategy != "fsdp2":
+        return f"shared passes are built on FSDP2 and Megatron, and actor_rollout_ref.actor.strategy={actor.strategy}"
     for key in _ULYSSES:
         if (OmegaConf.select(config.actor_rollout_ref, key) or 1) > 1:
             return f"actor_rollout_ref.{key} splits a sequence over ranks"
+    return None
+
+
+_MEGATRON_SIZES = {
+    "context_parallel_size": "splits a sequence over ranks",
+    "virtual_pipeline_model_parallel_size": "wants numbers of micro-batches that groups don't give",
+}
+"""Settings of Megatron's engine that shared passes don't do above 1."""
+
+_MEGATRON_SWITCHES = {
+    "dynamic_context_parallel": "splits sequences over ranks",
+    "vanilla_mbridge": "has models that no packed batch was tried on",
+    "use_fused_kernels": "replaces the model's forward",
+}
+"""Settings of Megatron's engine, or of the model, that shared passes don't do."""
+
+
+def _why_upstream_settings(engine: Any, model: Any) -> str | None:
+    """What in the settings of Megatron's engine, or of the model, its shared passes do not do."""
+    for key, reason in _MEGATRON_SIZES.items():
+        if (engine.get(key) or 1) > 1:
+            return f"megatron.{key}={engine.get(key)} {reason}"
+    for key, reason in _MEGATRON_SWITCHES.items():
+        if engine.get(key) or model.get(key):
+            return f"{key} {reason}"
+    if (model.get("mtp") or {}).get("enable"):
+        return "model.mtp.enable predicts tokens in verl's own order"
+    if (engine.get("router_replay") or {}).get("mode", "disabled") != "disabled":
+        return "megatron.router_replay needs the tokens in verl's own order"
     return None
 
 
@@ -89,8 +123,8 @@ def _why_nothing_is_shared(config: DictConfig) -> str | None:
     return None
 
 
-def why_upstream_engine(engine: Any) -> str | None:
-    """What about an engine's model and settings asks for verl's own passes; None where shared passes work."""
+def why_upstream_fsdp(engine: Any) -> str | None:
+    """What about verl's FSDP2 engine and its model asks for verl's own passes; None where shared passes work."""
     model, config = engine.model_config.hf_config, engine.engine_config
     text = getattr(model, "text_config", model)
     if model.model_type not in MODEL_TYPES:
@@ -102,6 +136,14 @@ def why_upstream_engine(engine: Any) -> str | None:
     if getattr(engine.model_config, "enable_activation_offload", False):
         return "activations are offloaded (model.enable_activation_offload), which was not tried with shared passes"
     return None
+
+
+def why_upstream_megatron(engine: Any) -> str | None:
+    """What about verl's Megatron engine and its model asks for verl's own passes; None where shared passes work."""
+    model, config = engine.model_config.hf_config, engine.engine_config
+    if model.model_type not in MEGATRON_MODEL_TYPES:
+        return f"model type {model.model_type!r} on Megatron is not among {', '.join(MEGATRON_MODEL_TYPES)}"
+    return _why_upstream_settings(config, engine.model_config)
 
 
 _UNSUPPORTED_KEYS = {

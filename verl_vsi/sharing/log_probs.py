@@ -61,12 +61,25 @@ class LogProbHead:
         return self._compute(output_layer, hidden, labels)
 
     def _compute(self, output_layer: OutputLayer, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        logs = self._scaled(output_layer(hidden).float()).log_softmax(-1)
+        return self.from_logits(self._scaled(output_layer(hidden).float()), labels)
+
+    def from_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """What a chunk gives.
+
+        Args:
+            logits: (N, vocabulary) float32, divided by the temperature.
+            labels: (N,).
+        """
+        logs = logits.log_softmax(-1)
         outputs = {"log_probs": logs.gather(-1, labels[:, None]).squeeze(-1)}
         if self.entropy is not None:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self.entropy == "loss"):
+            with self.entropy_gradient():
                 outputs["entropy"] = -(logs.exp() * logs).sum(-1)
         return outputs
+
+    def entropy_gradient(self) -> Any:
+        """The context of an entropy: with a gradient for the loss alone."""
+        return torch.set_grad_enabled(torch.is_grad_enabled() and self.entropy == "loss")
 
     def _scaled(self, logits: Tensor) -> Tensor:
         return logits if self.temperature == 1.0 else logits / max(self.temperature, 1e-8)

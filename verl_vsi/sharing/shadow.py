@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -33,26 +34,50 @@ def compare(engine: Any, upstream: Pass, shared: Pass, batch: TensorDict, forwar
         batch: the micro-batch.
         forward_only: whether there is no backward pass.
     """
-    theirs, their_gradients = _run(engine, upstream, forward_only)
-    ours, our_gradients = _run(engine, shared, forward_only)
-    phase = _phase(engine, forward_only)
+    theirs, ours = _run(engine, upstream, forward_only), _run(engine, shared, forward_only)
+    return distances(theirs, ours, batch, phase_of(engine, forward_only))
+
+
+Result = tuple[dict[str, Any], dict[str, Tensor]]
+"""What a pass gives: outputs, nested (B, j), and gradients by parameter; none without a backward pass."""
+
+
+def distances(
+    upstream: Result, shared: Result, batch: TensorDict, phase: str, gradient_group: Any = None
+) -> dict[str, float]:
+    """Largest differences between what two passes gave, named as metrics.
+
+    Args:
+        upstream: of verl's pass.
+        shared: of ours.
+        batch: whose rows the outputs are of.
+        phase: "old", "reference" or "update".
+        gradient_group: ranks that each hold a part of the gradients; None where each has all of them.
+    """
+    (theirs, their_gradients), (ours, our_gradients) = upstream, shared
     differences = {
-        f"shadow/{phase}_{name}_max": _answers(theirs[name] - ours[name], batch).abs().max().item()
+        f"shadow/{phase}_{name}_max": (_answers(theirs[name], batch) - _answers(ours[name], batch)).abs().max().item()
         for name in ("log_probs", "entropy")
         if name in theirs and name in ours
     }
     if their_gradients:
-        differences["shadow/gradient_max"] = _relative_distance(our_gradients, their_gradients)
+        differences["shadow/gradient_max"] = _relative_distance(our_gradients, their_gradients, gradient_group)
     return differences
 
 
-def _phase(engine: Any, forward_only: bool) -> str:
+def phase_of(engine: Any, forward_only: bool) -> str:
+    """What a pass is for.
+
+    Args:
+        engine: whose pass it is.
+        forward_only: whether there is no backward pass.
+    """
     if not forward_only:
         return "update"
     return "reference" if engine.engine_config.forward_only else "old"
 
 
-def _run(engine: Any, step: Pass, forward_only: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _run(engine: Any, step: Pass, forward_only: bool) -> Result:
     with _gradients_restored(engine.module):
         loss, output = step()
         if not forward_only:
@@ -84,11 +109,17 @@ def _answers(nested: Tensor, batch: TensorDict) -> Tensor:
     return response_from_nested(nested, batch["responses"]).values()  # pyright: ignore
 
 
-def _relative_distance(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+def _relative_distance(ours: dict[str, Tensor], theirs: dict[str, Tensor], group: Any) -> float:
     """Norm of the difference over the norm, all parameters as one vector; absolute where there is no gradient."""
-    difference = sum((ours[name] - gradient).double().square().sum() for name, gradient in theirs.items())
-    length = sum(gradient.double().square().sum() for gradient in theirs.values())
-    return float(torch.as_tensor(difference).sqrt() / (torch.as_tensor(length).sqrt() + _NO_GRADIENT))
+    squares = [
+        torch.stack([(ours[name] - gradient).double().square().sum(), gradient.double().square().sum()])
+        for name, gradient in theirs.items()
+    ]
+    total = torch.stack(squares).sum(0)
+    if group is not None:
+        dist.all_reduce(total, group=group)
+    difference, length = total.sqrt().tolist()
+    return difference / (length + _NO_GRADIENT)
 
 
 _UNREPORTED: dict[str, float] = {}

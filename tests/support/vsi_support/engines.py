@@ -9,6 +9,7 @@ from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor
+from vsi_support.random_qwen2_vl import EOS
 
 from verl_vsi.sharing.eligibility import VENDOR
 
@@ -96,3 +97,57 @@ def answers(nested: Tensor, batch: Any) -> Tensor:
     from verl.workers.utils.padding import response_from_nested
 
     return response_from_nested(nested, batch["response_mask"]).values()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def megatron_engine(
+    folder: Path,
+    vendor: str = VENDOR,
+    *,
+    options: dict[str, Any] | None = None,
+    model: dict[str, Any] | None = None,
+    transformer: dict[str, Any] | None = None,
+    contents: tuple[str, ...] = ("model", "optimizer", "extra", "hf_model"),
+    **parallel: Any,
+) -> Any:
+    """verl's Megatron engine on the CPU, or ours in its place, initialised, float32.
+
+    Args:
+        folder: of the model.
+        vendor: ours, or `UPSTREAM`.
+        options: of `EngineOptions`, with their prefix.
+        model: settings of verl's `HFModelConfig`.
+        transformer: `override_transformer_config`.
+        contents: of its checkpoints.
+        parallel: other settings of verl's `McoreEngineConfig`, such as `tensor_model_parallel_size`.
+    """
+    from verl.trainer.config import CheckpointConfig
+    from verl.workers.config import HFModelConfig, McoreEngineConfig, McoreOptimizerConfig
+    from verl.workers.engine import EngineRegistry
+
+    model_config = HFModelConfig(
+        path=str(folder), load_tokenizer=False, override_config=dict(options or {}), **(model or {})
+    )
+    object.__setattr__(model_config, "tokenizer", _Tokenizer)
+    registered = EngineRegistry._engines["language_model"]["megatron"]
+    engine = registered[("cpu", vendor) if vendor else "cpu"](
+        model_config=model_config,
+        engine_config=McoreEngineConfig(
+            **{"use_remove_padding": True, "override_transformer_config": dict(transformer or {}), **parallel}
+        ),
+        optimizer_config=McoreOptimizerConfig(
+            lr=1e-3, lr_warmup_steps=0, total_training_steps=100, lr_decay_style="constant", weight_decay=0.0
+        ),
+        checkpoint_config=CheckpointConfig(save_contents=list(contents), load_contents=["model", "optimizer", "extra"]),
+    )
+    engine.initialize()
+    return engine
+
+
+class _Tokenizer:
+    """What verl's Megatron engine asks of one."""
+
+    pad_token_id = EOS
+
+    @staticmethod
+    def save_pretrained(*_: Any, **__: Any) -> None:
+        """Nothing to write."""

@@ -47,6 +47,9 @@ WAYS: dict[str, Proof] = {
     "shared passes": Proof(f"{_SHARING}::test_a_batch_gives_upstreams_numbers", ALL),
     "LoRA": Proof(f"{_SHARING}::test_lora", ALL),
     "Megatron": Proof("tests/verl_vsi/megatron/test_qwen2_vl.py::test_logits_are_transformers", ("qwen2_vl",)),
+    "shared passes, Megatron": Proof(
+        "tests/verl_vsi/megatron/test_shared_engine.py::test_megatron_gives_fsdps_numbers", ("qwen2_vl", "qwen2_5_vl")
+    ),
     "evaluation": Proof(
         "tests/verl_vsi/evaluation/ask/test_e2e_vllm.py::test_the_official_protocol_runs_with_and_without_video",
         ("qwen2_vl",),

@@ -126,11 +126,12 @@ def test_estimate_knows_what_passes_share() -> None:
         shared = load_of(compose.recipe("vsgrpo_2b mode=think passes=shared"))
         stock = load_of(compose.recipe("vsgrpo_2b mode=think passes=stock"))
         megatron = load_of(compose.recipe("vsgrpo_7b passes=shared"))
+        cut = load_of(compose.recipe("vsgrpo_7b actor_rollout_ref.actor.megatron.context_parallel_size=2"))
     # one group is over the limit of 16,384 tokens by itself: a prompt of 1,144 and 14 answers of 1,024
     assert (shared.tokens, shared.spoken) == (1144 + 14 * 1024, 14 * 1024)
     # four rows, each with a prompt of its own, and logits for all of it
     assert (stock.tokens, stock.spoken) == (4 * (1144 + 1024), 4 * (1144 + 1024))
-    assert (shared.shared, stock.shared, megatron.shared) == (True, False, False)
+    assert (shared.shared, stock.shared, megatron.shared, cut.shared) == (True, False, True, False)
     # 64 videos of 16 frames of 128*28*28 pixels in bytes; float32 for each of 896 responses
     assert "0.3 GB" in run("estimate", "vsgrpo_2b", "passes=shared", "--rows", "116900")
     assert "17.3 GB" in run("estimate", "vsgrpo_2b", "passes=stock", "--rows", "116900")

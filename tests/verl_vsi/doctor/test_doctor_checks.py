@@ -116,6 +116,29 @@ def test_verls_stable_image_lacks_what_verl_asks_for(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
+    ("found", "status"),
+    [
+        ({"megatron-core": "0.16.1"}, ["ok"]),  # a test's; without a bridge verl trains nothing on it
+        (installed.MEGATRON_ON_CPU, ["ok", "ok", "ok"]),
+        ({**installed.MEGATRON_ON_CPU, "megatron-core": "0.16.1"}, ["warn", "ok", "ok"]),
+        ({"megatron-bridge": "0.6.2"}, ["warn", "ok", "warn"]),
+    ],
+    ids=str,
+)
+def test_megatron_on_a_cpu_is_the_set_that_ran(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, str], status: list[str]
+) -> None:
+    monkeypatch.setattr(installed, "_version", found.get)
+    assert statuses(installed.megatron_on_cpu()) == status
+
+
+def test_the_constraints_of_megatron_on_a_cpu_are_the_doctors() -> None:
+    lines = (Path(__file__).parents[3] / "constraints-megatron-cpu.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    assert pins == installed.MEGATRON_ON_CPU
+
+
+@pytest.mark.parametrize(
     ("text", "cuda", "expected"),
     [
         (

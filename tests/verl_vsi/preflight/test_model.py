@@ -69,7 +69,13 @@ def test_a_model_that_is_not_at_hand_is_left_to_verl(compose: Composer) -> None:
 
 @pytest.mark.parametrize(
     ("command", "remarks"),
-    [("vsgrpo_7b", 0), ("vsgrpo_7b model=qwen3_vl_8b", 1), ("vsgrpo_7b model=qwen3_vl_8b backend=fsdp2", 0)],
+    [
+        ("vsgrpo_7b", 0),
+        ("vsgrpo_7b model=qwen3_vl_8b", 1),
+        ("vsgrpo_7b model=qwen3_vl_8b backend=fsdp2", 0),
+        ("vsgrpo_7b model=qwen2_5_vl_7b", 0),
+        ("vsgrpo_7b model=qwen2_5_vl_7b passes=stock", 1),
+    ],
 )
 def test_megatrons_own_positions_are_said_to_be_unchecked(compose: Composer, command: str, remarks: int) -> None:
     assert len(list(model_remarks(compose.recipe(command)))) == remarks

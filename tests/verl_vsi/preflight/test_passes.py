@@ -15,14 +15,17 @@ SHARED = ("vsi_sync", True, "vsi_single_turn", "verl_vsi.sharing.agent_loop_mana
 ROLLOUTS_ONLY = ("sync", False, *SHARED[2:])
 PASSES_ONLY = (*SHARED[:2], "single_turn_agent", None)
 NEITHER = ("sync", False, "single_turn_agent", None)
+CONTEXT_PARALLEL = "actor_rollout_ref.actor.megatron.context_parallel_size=2"
 ULYSSES = "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2"
 
 RUNS = [
     ("vsgrpo_2b", SHARED, "passes: shared (each video"),
     ("vsgrpo_7b backend=fsdp2", SHARED, "passes: shared (each video"),
     ("vsgrpo_miniature", SHARED, "passes: shared (each video"),
-    ("vsgrpo_7b", ROLLOUTS_ONLY, "actor_rollout_ref.actor.strategy=megatron; rollouts still prepare a question once"),
-    ("vsgrpo_2b backend=megatron", ROLLOUTS_ONLY, "strategy=megatron"),
+    ("vsgrpo_7b", SHARED, "passes: shared (each video"),
+    ("vsgrpo_2b backend=megatron", SHARED, "passes: shared (each video"),
+    (f"vsgrpo_7b {CONTEXT_PARALLEL}", ROLLOUTS_ONLY, "a sequence over ranks; rollouts still prepare a question once"),
+    ("vsgrpo_7b actor_rollout_ref.model.use_fused_kernels=true", ROLLOUTS_ONLY, "replaces the model's forward"),
     ("vsgrpo_2b actor_rollout_ref.actor.strategy=fsdp", ROLLOUTS_ONLY, "strategy=fsdp;"),
     (f"vsgrpo_2b {ULYSSES}", ROLLOUTS_ONLY, "ulysses_sequence_parallel_size splits a sequence over ranks"),
     ("vsgrpo_2b actor_rollout_ref.rollout.name=sglang", PASSES_ONLY, "rollouts are verl's own, because frames"),
@@ -65,6 +68,7 @@ def test_sft_has_no_rollouts_to_share(compose: Composer) -> None:
 def test_an_option_that_nothing_would_read_stops_the_run(compose: Composer) -> None:
     asked = "vsi.engine.freeze_tower=true"
     assert not list(check_passes(compose.recipe(f"vsgrpo_2b {asked}")))
-    (problem,) = check_passes(compose.recipe(f"vsgrpo_7b {asked}"))
+    assert not list(check_passes(compose.recipe(f"vsgrpo_7b {asked}")))
+    (problem,) = check_passes(compose.recipe(f"vsgrpo_7b {asked} {CONTEXT_PARALLEL}"))
     assert "vsi.engine.freeze_tower would do nothing" in problem.what
-    assert "strategy=megatron" in problem.what
+    assert "context_parallel_size=2" in problem.what
