@@ -34,7 +34,7 @@ ENDED = 120.0
 """Seconds in which a run that lost a process has to end by itself."""
 STEP = 2.0
 """Seconds of a step, about: a kill falls somewhere in it."""
-SMALL_DISK = "48m"
+SMALL_DISK = "30m"
 """Less than three checkpoints, and two are kept while a third is written."""
 
 

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -71,7 +72,8 @@ class Driver:
             return
         self._ended = True
         self._keeper.tell(status)
-        provenance.finish(self.record, status)
+        with suppress(OSError):  # on a full disk what happened is said all the same
+            provenance.finish(self.record, status)
         if status == "completed":
             return
         deaths = self._death or (explain_deaths() if status == "failed" else "")
