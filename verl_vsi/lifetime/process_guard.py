@@ -5,6 +5,7 @@ Usage: python -m verl_vsi.lifetime.process_guard COMMAND...   (see `guarded`)
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
@@ -23,6 +24,8 @@ PATIENCE = 20.0
 """Seconds between asking the command to end and forcing it."""
 _INTERVAL, _FIRST_LOOK, _LAST_LOOK = 0.25, 4.0, 30.0
 """Seconds between two looks at the command, and at what its processes have open (doubled from one to the other)."""
+_PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl: the signal that a process gets when its parent dies."""
 
 
 def guarded(
@@ -67,7 +70,9 @@ def main(command: list[str]) -> int:
     """
     since, mark = time.time(), Path(f"guard-{os.getpid()}")
     environment = {**os.environ, **socket_variables(mark), RECORD_VARIABLE: str(mark)}
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment, preexec_fn=_end_with_parent
+    )
     leftovers = Leftovers()
     _wait(process, leftovers, mark)
     leftovers.look(mark)
@@ -75,6 +80,11 @@ def main(command: list[str]) -> int:
     leftovers.remove(None, since)
     print(f"process_guard: the command ended with status {status}", file=sys.stderr, flush=True)
     return status if status >= 0 else 128 - status
+
+
+def _end_with_parent() -> None:
+    """In the command, before its first line: Linux sends it SIGTERM when the guard is killed outright."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(process: subprocess.Popen[bytes], leftovers: Leftovers, mark: Path) -> None:

@@ -58,6 +58,22 @@ def test_a_server_and_its_children_end_with_whoever_started_it(tmp_path: Path, h
     process.wait(15)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl")
+def test_a_command_ends_with_a_guard_that_is_killed_outright(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    with log.open("wb") as out:
+        guard = subprocess.Popen(
+            [sys.executable, "-m", GUARD, sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=out
+        )
+    end = time.monotonic() + 20
+    while not log.read_text().endswith("\n") and time.monotonic() < end:
+        time.sleep(0.05)
+    guard.kill()
+    guard.wait()
+    assert wait_for_the_end(int(log.read_text()))
+
+
 def test_a_model_that_is_not_there_says_so_with_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = "print('ValueError: no such model: ' + sys.argv[1]); sys.exit(1)"
     monkeypatch.setattr(
