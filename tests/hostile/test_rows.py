@@ -218,7 +218,7 @@ FILES: list[tuple[str, bytes | str, str]] = [
     ),
     ("parquet of nulls", _question_column(pa.nulls(3)), "cannot tell which column holds the question"),
     ("parquet of maps", _question_column(pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))), "cannot tell"),
-    ("a zip", b"PK\x03\x04" + b"\x00" * 100, "neither parquet, JSON nor JSONL"),
+    ("a zip", b"PK\x03\x04" + b"\x00" * 100, "a pickled or packed array"),
     ("zlib", zlib.compress(lines(GOOD).encode()), "neither parquet, JSON nor JSONL"),
     ("noise", bytes(range(256)) * 100, "neither parquet, JSON nor JSONL"),
 ]
@@ -333,6 +333,7 @@ BOX = {"centroid": [0.0, 1.0, 0.5], "axesLengths": [2.0, 1.0, 0.5], "normalizedA
 META_INFO = {"dataset": "scannet", "room_size": 12.5, "object_counts": {"bed": 1}, "object_bbox": {"bed": [BOX]}}
 SCENE = to_record(make_room(0, 0).scene)
 SCENE["boxes"] = SCENE["boxes"][:2]
+SCENE["visible"] = None  # of all boxes
 BENCH = {
     "id": 7, "dataset": "scannet", "scene_name": "scene0025_01", "question_type": "object_rel_distance",
     "question": "Which?", "ground_truth": "A", "options": ["A. bed", "B. sink"],

@@ -32,6 +32,7 @@ def register() -> None:
         "if_shared_passes": if_shared_passes,
         "if_shared_rollouts": if_shared_rollouts,
         "run_name": run_name,
+        "update_tokens": update_tokens,
         "add": lambda a, b: a + b,
         "min": min,
     }
@@ -95,3 +96,12 @@ def if_shared_rollouts(then: Any, otherwise: Any, *, _root_: Any) -> Any:
     from verl_vsi.sharing.eligibility import why_upstream_rollouts
 
     return then if why_upstream_rollouts(_root_) is None else otherwise
+
+
+def update_tokens(*, _root_: Any) -> int:
+    """Tokens of a micro-batch: an update keeps some 4.4 MB of activations a token at 7B where nothing is recomputed.
+
+    Args:
+        _root_: the whole config, given by OmegaConf.
+    """
+    return 4096 if _root_.vsi.backend == "megatron" else 16384

@@ -32,12 +32,14 @@ def register() -> Choice:
 
     The platform itself is registered everywhere, and says that it is available only where it was chosen.
     """
-    from verl_vsi.cpu import megatron_engine, platform
+    from verl_vsi.cpu import platform
 
     platform.register()
     choice = prepare()
     CHOSEN.append(choice)
     if choice.cpu:
+        from verl_vsi.cpu import megatron_engine
+
         os.environ[PLATFORM_VARIABLE] = "cpu"
         platform.register_engines()
         megatron_engine.register()

@@ -10,7 +10,7 @@ on).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,19 +44,20 @@ class PackedLayoutParams(PackedSeqParams):
 class VocabParallelHead(LogProbHead):
     """Where the vocabulary is cut over tensor-parallel ranks: logits are (N, vocabulary / ranks)."""
 
-    def from_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def outputs(self, logits: Callable[[], Tensor], labels: Tensor) -> dict[str, Tensor]:
         """As verl's Megatron engine computes them.
 
         Args:
-            logits: (N, vocabulary / ranks) float32, scaled by the temperature.
+            logits: makes them, (N, vocabulary / ranks) float32, scaled by the temperature.
             labels: (N,).
         """
-        outputs: dict[str, Tensor] = {}
-        if self.entropy is not None:
-            with self.entropy_gradient():
-                outputs["entropy"] = vocab_parallel_entropy(logits)
-            logits = logits.clone()  # the next one overwrites what it is given
-        return {"log_probs": vocab_parallel_log_probs_from_logits(logits, labels), **outputs}
+        if self.entropy is None:
+            return {"log_probs": vocab_parallel_log_probs_from_logits(logits(), labels)}
+        own = logits()
+        with self.entropy_gradient():
+            entropy = vocab_parallel_entropy(own)
+        own = own.clone()  # the next one overwrites what it is given
+        return {"log_probs": vocab_parallel_log_probs_from_logits(own, labels), "entropy": entropy}
 
 
 def log_prob_head(head: LogProbHead) -> LogProbHead:

@@ -61,16 +61,16 @@ class LogProbHead:
         return self._compute(output_layer, hidden, labels)
 
     def _compute(self, output_layer: OutputLayer, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return self.from_logits(self._scaled(output_layer(hidden).float()), labels)
+        return self.outputs(lambda: self._scaled(output_layer(hidden).float()), labels)
 
-    def from_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def outputs(self, logits: Callable[[], Tensor], labels: Tensor) -> dict[str, Tensor]:
         """What a chunk gives.
 
         Args:
-            logits: (N, vocabulary) float32, divided by the temperature.
+            logits: makes them, (N, vocabulary) float32, divided by the temperature; an argument would stay in memory.
             labels: (N,).
         """
-        logs = logits.log_softmax(-1)
+        logs = logits().log_softmax(-1)
         outputs = {"log_probs": logs.gather(-1, labels[:, None]).squeeze(-1)}
         if self.entropy is not None:
             with self.entropy_gradient():
