@@ -13,7 +13,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 MEGATRON := .venv-megatron
 MEGATRON_PINS := constraints-megatron-cpu.txt
 
-.PHONY: help install megatron demo test check lint clean
+.PHONY: help install megatron demo test quick real check lint clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,15 +38,16 @@ $(MEGATRON)/installed: $(MEGATRON_PINS)
 demo: install  ## The paper's experiment in miniature, through the real verl, on this machine.
 	$(BIN)/verl-vsi miniature
 
-# Quick tests share the cores, a file to a process; real runs take them whole, one after another.
-QUICK := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not e2e and not slow and not gpu"
-
 test: install  ## Every test, real verl runs included.
-	$(QUICK)
-	$(BIN)/python -m pytest -m "e2e and not slow and not gpu"
+	$(MAKE) -j2 --output-sync=target quick real
 
-check: lint  ## Lint, types and the quick tests.
-	$(QUICK)
+check: lint quick  ## Lint, types and the quick tests.
+
+quick: install  ## Tests in seconds each; they share the cores, a file to a process.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not e2e and not slow and not gpu"
+
+real: install  ## Real runs of verl and vLLM, one after another; most of the time one core is free.
+	$(BIN)/python -m pytest -m "e2e and not slow and not gpu"
 
 lint: install  ## Ruff and pyright.
 	$(BIN)/ruff check .
