@@ -39,7 +39,7 @@ demo: install  ## The paper's experiment in miniature, through the real verl, on
 	$(BIN)/verl-vsi miniature
 
 test: install  ## Every test, real verl runs included.
-	$(MAKE) -j2 --output-sync=target quick real
+	$(MAKE) -j2 --output-sync=line quick real
 
 check: lint quick  ## Lint, types and the quick tests.
 
