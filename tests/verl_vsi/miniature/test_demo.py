@@ -84,6 +84,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(demo_folder: Path) -> Non
     deadline = time.monotonic() + 400
     while saved_step(demo_folder) < STEPS + 1 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.5)
+    assert process.poll() is None, f"it ended before it was killed: {log.read_text(errors='replace')[-6000:]}"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     reached = saved_step(demo_folder)
