@@ -51,6 +51,10 @@ def report(
         list[str] | None,
         typer.Option(help="Also write the answers as files of lmms-eval, vlmevalkit or easi under --out; repeatable."),
     ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(help="Folder `reproduce` of a clone of test-set-training: its published values, computed anew."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, CSV, LaTeX, JSON and pictures.")] = None,
 ) -> None:
     """Show results beside the papers' rows and each other, and draw tasks and training curves.
@@ -63,8 +67,12 @@ def report(
     from verl_vsi.evaluation.report.table_formats import terminal_table
     from verl_vsi.evaluation.report.tables import row_notes
 
+    if check:
+        _check(check)
     if not (results or run or paper or predictions):
-        raise typer.BadParameter("name results or folders, --run folders, --paper tables or --predictions")
+        if check:
+            return
+        raise typer.BadParameter("name results or folders, --run folders, --paper tables, --predictions or --check")
     if export and out is None:
         raise typer.BadParameter("--export needs --out, the folder of its files")
     known = _questions(questions) if questions else {}
@@ -81,6 +89,20 @@ def report(
         say(f"written: {path}", "dim")
     if export and out:
         _export(export, contents.results, answered, known, out)
+
+
+def _check(folder: Path) -> None:
+    """Show how many published values are met; exit 1 where one is not."""
+    from verl_vsi.evaluation.report.release_check import TOLERANCE, check_release
+
+    values = check_release(folder)
+    wrong = [value for value in values if not value.is_equal]
+    for value in wrong:
+        computed = "no value" if value.computed is None else f"{value.computed:.4f}"
+        say(f"{value.name}: published {value.published:.4f}, here {computed}", "red")
+    say(f"{len(values) - len(wrong)} of {len(values)} published values are met to {TOLERANCE}")
+    if wrong:
+        raise SystemExit(1)
 
 
 def _contents(results: list[Path], run: list[str], against: list[str], paper: list[str]) -> Contents:

@@ -62,6 +62,9 @@ def _video_metadata(frames: Any, metadata: Mapping[str, Any]) -> Any:
     from transformers.video_utils import VideoMetadata
 
     known = {key: value for key, value in metadata.items() if key in VideoMetadata.__dataclass_fields__}
+    if known.get("fps") and known.get("duration"):
+        # a request may not say fewer frames than it sends, and of a short video frames come several times
+        known["total_num_frames"] = round(known["fps"] * known["duration"])
     return VideoMetadata(**{"total_num_frames": len(frames), **known})
 
 

@@ -42,6 +42,12 @@ def test_a_remembered_video_keeps_its_own(reader: VllmReader) -> None:
     assert seconds(reader, (FRAMES, slower), (FRAMES, METADATA)) == [6.0, 3.0]
 
 
+def test_a_short_video_is_as_long_as_it_is(reader: VllmReader) -> None:
+    """Two frames of half a second, shown twice: a request can't say fewer frames than it sends."""
+    sent = {"fps": 4.0, "frames_indices": [0, 0, 1, 1], "total_num_frames": 4, "duration": 0.5}
+    assert seconds(reader, (FRAMES, sent)) == [2 / (4 / 2 * 4)]
+
+
 def test_without_metadata_it_is_as_before(reader: VllmReader) -> None:
     assert seconds(reader, FRAMES.numpy()) == [pytest.approx(2 / 24)]
 
