@@ -20,6 +20,8 @@ CHUNK = 1024
 """Answer positions that get logits at a time in shared passes (`verl_vsi.sharing.log_probs`)."""
 CHUNK_LOGIT_BYTES = 12
 """Of a logit: its logarithm, its probability and their product, float32, as the entropy is computed."""
+TOWER_KEEPS = 23
+"""Widths of numbers that a layer of Qwen2-VL's tower keeps of a patch for its backward pass; Qwen3-VL's keeps 18.5."""
 LOGIT_BYTES = 10
 """In verl's own passes: bf16, float32 and its gradient."""
 
@@ -75,6 +77,11 @@ class Recipe:
         return 2 if str(self.config.vsi.hardware.param_dtype) in ("bf16", "fp16") else 4
 
     @property
+    def copied(self) -> bool:
+        """Whether Adam has a float32 copy of the weights: Megatron's, of weights that are none."""
+        return self.megatron and self.number < 4
+
+    @property
     def recomputed(self) -> bool:
         """Whether layers are computed again for the backward pass."""
         if not self.megatron:
@@ -104,7 +111,7 @@ def training_terms(recipe: Recipe) -> Iterator[Term]:
     yield Term(
         "Adam",
         copies.adam * trained,
-        "moments in float32" + ", and a copy of the weights" * recipe.megatron,
+        "moments in float32" + ", and a copy of the weights" * recipe.copied,
         not offload,
     )
     if copies.gathered:
@@ -135,8 +142,9 @@ def _fsdp(recipe: Recipe) -> _Copies:
 
 def _megatron(recipe: Recipe) -> _Copies:
     parallel, gpus = recipe.config.vsi.hardware.tensor_parallel, recipe.load.gpus
-    basis = f"bfloat16 over {parallel} GPU of tensor parallel (Megatron)"
-    return _Copies(recipe.shape.parameters * 2 / parallel, basis, 4 / parallel, 12 / gpus, 0.0)
+    basis = f"{recipe.number} bytes each over {parallel} GPU of tensor parallel (Megatron)"
+    adam = (8 + 4 * recipe.copied) / gpus
+    return _Copies(recipe.shape.parameters * recipe.number / parallel, basis, 4 / parallel, adam, 0.0)
 
 
 def _activations(recipe: Recipe) -> Iterator[Term]:
@@ -155,7 +163,8 @@ def _activations(recipe: Recipe) -> Iterator[Term]:
     yield Term("pixels", patches * PATCH_BYTES, f"{load.videos} videos, float32")
     yield Term("vision features", load.videos * load.video_tokens * shape.hidden * number, f"{load.videos} videos")
     if recipe.full:
-        kept = patches * shape.vision_width * shape.vision_layers * number * (1 if recipe.recomputed else 17)
+        again = recipe.recomputed and not recipe.megatron  # which computes its own layers again only
+        kept = patches * shape.vision_width * shape.vision_layers * number * (1 if again else TOWER_KEEPS)
         yield Term("vision tower's activations", kept, f"{load.videos} videos, {patches} patches")
 
 

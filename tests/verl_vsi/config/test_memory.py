@@ -10,6 +10,8 @@ import pytest
 
 os.environ["VERL_PLATFORM"] = "cpu"
 
+pytest.importorskip("verl")  # whose plug-in lets transformers load where torchvision is a CUDA build
+
 import torch
 from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
 from vsi_support.engines import fsdp_engine, process_group
@@ -17,7 +19,7 @@ from vsi_support.live_memory import LiveMemory, tensor_bytes
 from vsi_support.random_qwen2_vl import Sizes, random_model
 
 from verl_vsi.config.estimate import estimate, fix, recipe_of
-from verl_vsi.config.memory import CHUNK, CHUNK_LOGIT_BYTES, Recipe, host_terms, training_terms
+from verl_vsi.config.memory import CHUNK, CHUNK_LOGIT_BYTES, TOWER_KEEPS, Recipe, host_terms, training_terms
 from verl_vsi.config.recipes import Composer
 from verl_vsi.sharing import log_probs
 from verl_vsi.sharing.log_probs import LogProbHead
@@ -153,3 +155,21 @@ def test_logits_take_a_chunk_however_many_positions_there_are(positions: int) ->
         outputs = LogProbHead(1.0, "metric")(layer, hidden, torch.zeros(positions, dtype=torch.long))
         outputs["log_probs"].sum().backward()
     assert memory.peak == pytest.approx(min(positions, CHUNK) * 4096 * CHUNK_LOGIT_BYTES, rel=0.15)
+
+
+def test_a_layer_of_the_tower_keeps_what_is_counted() -> None:
+    """Of Qwen2-VL, at its published width: what a second layer adds."""
+    from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
+    from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
+
+    kept, patches = [], 1024
+    for depth in (1, 2):
+        config = Qwen2VLVisionConfig(depth=depth, attn_implementation="sdpa")
+        tower, pixels = Qwen2VisionTransformerPretrainedModel(config).train(), torch.randn(patches, 3 * 2 * 14**2)
+        with LiveMemory() as memory:
+            tower(pixels, grid_thw=torch.tensor([[4, 16, 16]]))
+            weights = memory.live
+            features = tower(pixels, grid_thw=torch.tensor([[4, 16, 16]]))
+        kept.append(memory.live - weights)
+        del features
+    assert (kept[1] - kept[0]) / (patches * 1280 * 4) == pytest.approx(TOWER_KEEPS, rel=0.05)
