@@ -87,8 +87,8 @@ def _gpu(recipe: Recipe, capacity: float) -> Iterator[Line]:
         yield Line(f"GPU: {term.what}", _gb(term.bytes), term.basis)
     yield Line("GPU: training in all", _gb(sum(term.bytes for term in terms)), "per GPU, without fragmentation")
     if recipe.ppo:
-        rollout, load, shape = recipe.config.actor_rollout_ref.rollout, recipe.load, recipe.shape
-        cache = (load.prompt + load.response) * shape.kv_width * shape.attention_layers * 2
+        rollout, load = recipe.config.actor_rollout_ref.rollout, recipe.load
+        cache = (load.prompt + load.response) * recipe.shape.kv_numbers * 2
         share = rollout.gpu_memory_utilization
         back = "given back while training" if recipe.config.vsi.hardware.sleep_mode else "kept while training"
         yield Line("GPU: vLLM", f"{share:.0%} of it", f"rollout.gpu_memory_utilization; {back}")

@@ -107,6 +107,11 @@ class ModelShape:
     vision_width: int
 
     @property
+    def kv_numbers(self) -> int:
+        """Keys and values that vLLM keeps of a token."""
+        return self.kv_width * self.attention_layers
+
+    @property
     def layer_parameters(self) -> int:
         """Of one layer of the language model."""
         return (self.text_parameters - self.vocabulary * self.hidden * (1 if self.tied else 2)) // self.layers

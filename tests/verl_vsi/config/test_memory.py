@@ -95,6 +95,16 @@ def test_weights_gradients_and_adam_are_what_fsdp2_allocates(
     assert {what: terms[what] * 1e9 for what in allocated} == pytest.approx(allocated, rel=0.15)
 
 
+@pytest.mark.parametrize("sizes", [Sizes(), MID_SIZE], ids=["tiny", "mid-size"])
+@pytest.mark.usefixtures("untouched_transformers")
+def test_loading_holds_the_model_once_more(compose: Composer, tmp_path: Path, sizes: Sizes) -> None:
+    random_model(sizes).save_pretrained(tmp_path)
+    terms = gigabytes(recipe_of(compose.recipe(f"vsgrpo_miniature vsi.model={tmp_path}")))
+    with process_group(), LiveMemory() as memory:
+        fsdp_engine(tmp_path)
+    assert (terms["while loading"] + terms["weights"]) * 1e9 == pytest.approx(memory.peak, rel=0.15)
+
+
 ONE_QUESTION = SampleQuestion([100] * 6, text=50, grids=((4, 16, 16),))
 """902 tokens in shared passes, 256 of them of the video."""
 AS_MANY_KEYS = Sizes(256, 1500, heads=8, groups=8, vision_width=64, vision_ratio=4, vocabulary=512)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from verl_vsi.config.model_shape import shape_of
 from verl_vsi.evaluation.ask.checkpoints import as_served
 from verl_vsi.lifetime.leftovers import is_alive
 
@@ -138,6 +140,10 @@ def test_the_official_protocol_runs_with_and_without_video(bench: Path, tmp_path
     assert seen["labels"]["decoding"] == "greedy, at most 16 new tokens"
     assert blind["usage"]["prompt_tokens"] < seen["usage"]["prompt_tokens"]
     assert seen["rates"]["failed"] == blind["rates"]["failed"] == 0.0
+    held = re.search(r"KV cache size: ([\d,]+) tokens", (tmp_path / "server.log").read_text())
+    assert held is not None
+    # 256 MiB of float32, as `recipes estimate` counts keys and values
+    assert int(held[1].replace(",", "")) == (256 << 20) // (shape_of(str(BASE)).kv_numbers * 4)
 
 
 def same_as_transformers(bench: Path, folder: str, answers: list[dict[str, Any]]) -> None:
