@@ -35,36 +35,37 @@ class Proof:
         }
 
 
+SERVED = tuple(family for family in ALL if family != "qwen3_5")
+"""Those that vLLM's CPU build serves."""
+
 _SHARING = "tests/verl_vsi/sharing/test_equality.py"
+_RUNS, _SUPERVISED = "tests/recipes/test_model_families.py", "tests/recipes/test_supervised_families.py"
 WAYS: dict[str, Proof] = {
     "positions": Proof("tests/data_adapters/test_positions.py::test_everybody_sees_vllms_positions", ALL),
     "SFT and DPO rows": Proof(
         "tests/data_adapters/datasets/test_families.py::test_sft_and_dpo_show_what_the_rollout_shows", ALL
     ),
-    "`main_ppo`, FSDP2": Proof(
-        "tests/recipes/test_model_families.py::test_rollout_and_actor_agree", ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-    ),
+    "a run of `main_ppo` on FSDP2": Proof(f"{_RUNS}::test_rollout_and_actor_agree", SERVED),
+    "a run of `main_ppo` with LoRA": Proof(f"{_RUNS}::test_rollout_and_actor_agree_with_lora", SERVED),
+    "a run of SFT": Proof(f"{_SUPERVISED}::test_sft_trains_what_an_evaluation_asks", ALL),
+    "a run of DPO": Proof(f"{_SUPERVISED}::test_dpo_parts_right_from_wrong_answers", ALL),
+    "evaluation": Proof(f"{_SUPERVISED}::test_sft_trains_what_an_evaluation_asks", SERVED),
     "shared passes": Proof(f"{_SHARING}::test_a_batch_gives_upstreams_numbers", ALL),
-    "LoRA": Proof(f"{_SHARING}::test_lora", ALL),
+    "shared passes with LoRA": Proof(f"{_SHARING}::test_lora", ALL),
     "Megatron": Proof("tests/verl_vsi/megatron/test_qwen2_vl.py::test_logits_are_transformers", ("qwen2_vl",)),
     "shared passes, Megatron": Proof(
         "tests/verl_vsi/megatron/test_shared_engine.py::test_megatron_gives_fsdps_numbers", ("qwen2_vl", "qwen2_5_vl")
     ),
-    "evaluation": Proof(
-        "tests/verl_vsi/evaluation/ask/test_e2e_vllm.py::test_the_official_protocol_runs_with_and_without_video",
-        ("qwen2_vl",),
-    ),
 }
-"""Column -> what proves it."""
+"""Row -> what proves it."""
 
 
 def markdown() -> str:
-    """The table: a tick where a test runs over the family."""
-    lines = ["| family | " + " | ".join(WAYS) + " |", "|---" * (len(WAYS) + 1) + "|"]
-    for family, title in TITLES.items():
-        cells = ["tested" if family in proof.families else "" for proof in WAYS.values()]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {way}: `{proof.test}`" for way, proof in WAYS.items())]
+    """The table: "tested" where a test runs over the family."""
+    lines = [f"| | {' | '.join(TITLES.values())} | test |", "|---" * (len(TITLES) + 2) + "|"]
+    for way, proof in WAYS.items():
+        cells = ["tested" if family in proof.families else "" for family in TITLES]
+        lines.append(f"| {way} | {' | '.join(cells)} | `{proof.test.removeprefix('tests/')}` |")
     return "\n".join(lines)
 
 
