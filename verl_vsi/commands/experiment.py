@@ -16,7 +16,12 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog="Example: verl-vsi experiment kl")
 @command(RuntimeError)
 def experiment(
-    name: Annotated[str, typer.Argument(help="modes (T, O and V train), hacking (loose format, length), or kl.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="modes (T, O and V train), hacking (loose format, length), kl, or engines (FSDP2, Megatron)."
+        ),
+    ],
     folder: Annotated[Path, typer.Option(help="Everything lands here; run again to go on.")] = Path(
         "outputs/experiments"
     ),

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from vsi_support.small_rooms import make_rooms
+from vsi_support.validation import evaluated, validated
 
 from verl_vsi.evaluation.ask.checkpoints import as_served
 
@@ -43,7 +44,8 @@ def train(data: Path, folder: Path, *overrides: str, steps: int) -> list[dict[st
     """What each step of a run logs; its checkpoint is in `folder`."""
     command = [sys.executable, "-m", "verl.trainer.main_ppo", "+recipe=vsgrpo_miniature", "backend=megatron"]
     command += [f"vsi.root={data}", f"vsi.frames.store={data}/frames", f"trainer.default_local_dir={folder}"]
-    command += [f"trainer.total_training_steps={steps}", f"trainer.save_freq={steps}", "trainer.test_freq=-1"]
+    command += [f"trainer.total_training_steps={steps}", f"trainer.save_freq={steps}", f"trainer.test_freq={steps}"]
+    command += [f"vsi.data.val={data}/rows/val.parquet", f"trainer.validation_data_dir={folder}/validation"]
     command += ["trainer.val_before_train=false", "trainer.logger=[console,file]"]
     log = folder.with_suffix(".log")
     with log.open("ab") as out:
@@ -71,15 +73,14 @@ def test_the_miniature_trains_and_goes_on(data: Path, tmp_path: Path, passes: st
     log = folder.with_suffix(".log").read_text(errors="replace")
     assert ("passes: shared (each video" in log) is (passes == "shared")
     assert "verl's own passes:" not in log
-    whole = Path(as_served(str(folder), lora="fold", console=Console()).model)
-    assert_loads(whole)
+    assert_is_evaluated(folder, data, step=3)
 
 
 def test_lora_trains_and_its_adapter_is_merged(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     steps = updates(train(data, folder, "vsi.lora.rank=8", steps=2))
     assert min(step[CORRELATION] for step in steps) > 0.9999
-    assert_loads(Path(as_served(str(folder), lora="fold", console=Console()).model))
+    assert_is_evaluated(folder, data, step=2)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,13 @@ def test_two_ranks_train(data: Path, tmp_path: Path, parallel: str) -> None:
     steps = updates(train(data, tmp_path / "run", parallel, *TWO_RANKS, steps=3))
     assert len(steps) == 3
     assert min(step[CORRELATION] for step in steps) > 0.9999
+
+
+def assert_is_evaluated(run: Path, data: Path, step: int) -> None:
+    """With the answers and rewards of the trainer's own validation; its weights are all there, and not the base's."""
+    answers = evaluated(run, data / "rows" / "val.parquet", data, run / "eval")
+    assert answers == validated(run / "validation", step)
+    assert_loads(Path(as_served(str(run), lora="fold", console=Console()).model))
 
 
 def assert_loads(folder: Path) -> None:

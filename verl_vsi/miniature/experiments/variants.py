@@ -129,5 +129,15 @@ KL_ABLATION = Experiment(
 )
 """At a stress learning rate: twenty times the recipe's."""
 
-EXPERIMENTS = {experiment.name: experiment for experiment in (MODES, HACKING, KL_ABLATION)}
+ENGINES = Experiment(
+    name="engines",
+    question="Does verl's Megatron engine train as its FSDP2 engine does, from the same seeds?",
+    variants=(Variant("FSDP2", ("backend=fsdp2",)), Variant("Megatron", ("backend=megatron",))),
+    panels=(REWARD, KL, HELD_OUT),
+    seeds=3,
+    steps=60,
+)
+"""The recipe's own steps; needs the environment of `make megatron`."""
+
+EXPERIMENTS = {experiment.name: experiment for experiment in (MODES, HACKING, KL_ABLATION, ENGINES)}
 """The experiments by name."""

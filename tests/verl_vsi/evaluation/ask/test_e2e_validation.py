@@ -6,13 +6,12 @@ Two minutes beside the demonstration: pytest -m slow tests/verl_vsi/evaluation/a
 from __future__ import annotations
 
 import io
-import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from vsi_support.validation import Scored, evaluated, validated
 
 from verl_vsi.config.checkpoints import step_folder, tracked_step
 from verl_vsi.evaluation.ask.checkpoints import as_served
@@ -25,27 +24,19 @@ pytestmark = [
     pytest.mark.timeout(2400),
 ]  # with the demonstration that it may have to run first
 
-Scored = tuple[str, str, float]
-"""Truth, response, reward."""
-
 
 def test_eval_gives_the_answers_of_the_trainers_own_validation(demo_folder: Path, tmp_path: Path) -> None:
     """Greedy, on the same rows; the run's folder, the step's and the actor's are one model."""
     run = demo_folder / "vsgrpo"
     step = tracked_step(run)
     assert step is not None
-    validated, rows = validation(demo_folder, step, tmp_path), Demo(demo_folder).rows("val")
+    expected, rows = validation(demo_folder, step, tmp_path), Demo(demo_folder).rows("val")
     folders = (run, step_folder(run, step), step_folder(run, step) / "actor")
     console = Console(file=io.StringIO())
     assert len({as_served(str(folder), lora="fold", console=console).model for folder in folders}) == 1
-    command = [sys.executable, "-m", "verl_vsi.cli", "eval", str(run), "--rows", str(rows), "--tasks", "present"]
-    command += ["--root", str(Demo(demo_folder).root), "--out", str(tmp_path / "eval"), "--max-model-len", "512"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    answers = json.loads((tmp_path / "eval" / "normal.json").read_text())["answers"]
-    evaluated = sorted((answer["truth"], answer["response"], answer["reward"]) for answer in answers)
-    assert len(evaluated) == 20
-    assert evaluated == validated
+    answers = evaluated(run, rows, Demo(demo_folder).root, tmp_path / "eval")
+    assert len(answers) == 20
+    assert answers == expected
 
 
 def validation(demo_folder: Path, step: int, folder: Path) -> list[Scored]:
@@ -60,5 +51,4 @@ def validation(demo_folder: Path, step: int, folder: Path) -> list[Scored]:
     only = ["trainer.val_only=true", "trainer.val_before_train=true", f"trainer.validation_data_dir={folder}"]
     done = subprocess.run([*stage.command, *only], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    lines = [json.loads(line) for line in (folder / f"{step}.jsonl").read_text().splitlines()]
-    return sorted((line["gts"], line["output"], line["score"]) for line in lines)
+    return validated(folder, step)
