@@ -12,7 +12,7 @@ import math
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,9 @@ STEP_PARTS = (
     ("the step took", "timing_s/step", ".0f", " s"),
 )
 """Title, metric, format and unit of what `step_line` shows."""
+
+STEP_ENDED: list[Callable[[Any, Mapping[str, Any]], None]] = []
+"""Called with the trainer and a step's metrics when the step has ended, before verl logs them."""
 
 _TERM = re.compile(r"train-aux/all/reward/(.+)/mean")
 _HELD_OUT = re.compile(r"val-core/.+/acc/mean@\d+")
@@ -57,6 +60,8 @@ def add_metrics(trainer: Any, batch: Any, metrics: dict[str, Any], queue: Any) -
     metrics.update(reward_means(rows))
     if not getattr(trainer, "vsi_step_goes_on", False):
         print(step_line(trainer.global_steps, trainer.total_training_steps, metrics), flush=True)
+        for function in STEP_ENDED:
+            function(trainer, metrics)
     for term in monitor.dead_terms(rows, trainer.global_steps):
         print(
             f"verl-vsi: reward term '{term}' gave every response the same for {monitor.constant_steps} steps, so it "
