@@ -108,7 +108,8 @@ def test_a_recipe_or_ablation_of_a_page_composes(
     values = yaml.safe_load(block)
     values.pop("defaults", None)
     for key, value in values.items():
-        assert OmegaConf.merge(config, {key: value}) == config, key
+        merged = OmegaConf.merge(config, {key: value})
+        assert OmegaConf.to_container(merged) == OmegaConf.to_container(config), key
 
 
 def test_the_questions_of_the_data_page_are_imported(tmp_path: Path) -> None:

@@ -127,11 +127,10 @@ def read_run(path: str | Path, name: str = "") -> TrainingLog:
 
 
 def _origin(run: Path) -> str:
-    """``, recipe vsgrpo_2b mode=think, seed 42, model ...``; empty where there is no record of ours."""
+    """``, +recipe=vsgrpo_2b mode=think, seed 42, model ...``; empty where there is no record of ours."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         record = provenance.latest(run) or {}
-        command = " ".join([record["recipe"], *record["overrides"]])
-        return f", {command}, seed {record['seed']}, model {record['resolved']['vsi']['model']}"
+        return f", {' '.join(record['overrides'])}, seed {record['seed']}, model {record['resolved']['vsi']['model']}"
     return ""
 
 

@@ -66,9 +66,14 @@ def test_a_run_says_where_it_comes_from(tmp_path: Path) -> None:
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "1.jsonl").write_text('{"step": 1, "data": {"actor/kl_loss": 0.1}}\n')
     assert read_run(tmp_path).origin == ""
-    record = {"recipe": "sft_2b", "overrides": ["vsi.seed=3"], "seed": 3, "resolved": {"vsi": {"model": "tiny"}}}
+    record = {
+        "recipe": "sft_2b",
+        "overrides": ["+recipe=sft_2b", "vsi.seed=3"],
+        "seed": 3,
+        "resolved": {"vsi": {"model": "tiny"}},
+    }
     provenance.write(record, tmp_path / "provenance" / "1.json")
-    assert read_run(tmp_path).origin == ", sft_2b vsi.seed=3, seed 3, model tiny"
+    assert read_run(tmp_path).origin == ", +recipe=sft_2b vsi.seed=3, seed 3, model tiny"
 
 
 def test_an_entry_has_one_colour_in_every_picture(make_result: Callable[..., Any], tmp_path: Path) -> None:
