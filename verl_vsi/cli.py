@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 from typer.main import get_command
 
 from verl_vsi import run_mark
@@ -29,6 +30,7 @@ COMMANDS = {
 """Command -> its one line. Each lives in `verl_vsi.commands.<command>` (``eval`` in ``evaluate``) as `app`."""
 
 _MODULES = {"eval": "evaluate"}
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class LazyGroup(click.Group):
@@ -65,7 +67,9 @@ def _exit_130(*_: object) -> None:
 
 def load(name: str) -> Any:
     """A command of `COMMANDS` as typer has it (a command, or a group of them), imported now."""
-    return get_command(import_module(f"verl_vsi.commands.{_MODULES.get(name, name)}").app)
+    command = get_command(import_module(f"verl_vsi.commands.{_MODULES.get(name, name)}").app)
+    command.context_settings = {**command.context_settings, **_HELP}
+    return command
 
 
 def _delegate_to(name: str, command: Any) -> click.Command:
@@ -77,15 +81,35 @@ def _delegate_to(name: str, command: Any) -> click.Command:
         name: as the user types it.
         command: typer's.
     """
-    return click.Command(
+    return _Delegating(
         name,
         callback=lambda args: command.main(args=list(args), prog_name=f"verl-vsi {name}"),
-        params=[click.Argument(["args"], nargs=-1, type=click.UNPROCESSED)],
+        params=[click.Argument(["args"], nargs=-1, type=click.UNPROCESSED, shell_complete=_complete)],
         context_settings={"ignore_unknown_options": True, "help_option_names": []},
     )
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+class _Delegating(click.Command):
+    """A command whose words typer reads, and the shell completes."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What click asks for where the word begins with a dash."""
+        return _complete(ctx, None, incomplete)
+
+
+def _complete(ctx: click.Context, _: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """What a word may become: an option, a command of the group, or else a file."""
+    command = load(str(ctx.info_name))
+    for word in ctx.params["args"]:
+        command = getattr(command, "commands", {}).get(word, command)
+    words = [*getattr(command, "commands", {})]
+    if incomplete.startswith("-"):
+        words = ["--help", *(option for parameter in command.params for option in parameter.opts if option[0] == "-")]
+    fitting = [CompletionItem(word) for word in dict.fromkeys(words) if word.startswith(incomplete)]
+    return fitting if words else [CompletionItem(incomplete, type="file")]
+
+
+@click.group(cls=LazyGroup, context_settings=_HELP)
 @click.version_option(package_name="verl-vsi")
 def main() -> None:
     """vsGRPO, VSI-100k and VSI-Bench beside verl. Train with: python -m verl.trainer.main_ppo +recipe=..."""

@@ -45,6 +45,7 @@ IN_OUR_RUNS = (
     Registration("shared training passes", "verl_vsi.sharing"),
     Registration("vLLM servers that end with their engine", "verl_vsi.lifetime"),
     Registration("Qwen2-VL on Megatron", "verl_vsi.megatron"),
+    Registration("curves for trackers", "verl_vsi.evaluation.report.trackers"),
     Registration("patches of a run", "verl_vsi.patches", "install_for_run"),
 )
 """Where the mark of a run of ours is set."""

@@ -1,21 +1,37 @@
 """What a recipe adds to a training step's metrics, and what it reads in verl's.
 
 verl reports the parts of a reward in validation only: here they are means per task in training too, and a term that
-gives every response the same is named. And the first step stops a run whose rollout does not see what the actor sees.
+gives every response the same is named. The first step stops a run whose rollout does not see what the actor sees. And
+each step is a line that one can read, where verl's console logger prints all of its metrics, some 6 kB.
 `verl_vsi.patches.step_metrics` calls this, because verl's training loop has no hook for metrics.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 CORRELATION = "training/rollout_actor_probs_pearson_corr"
 """verl's correlation of the probabilities that vLLM and the actor give to the same tokens."""
+
+STEP_PARTS = (
+    ("reward", "critic/score/mean", ".3f", ""),
+    ("KL", "actor/kl_loss", ".2g", ""),
+    ("an answer has", "response_length/mean", ".0f", " tokens"),
+    ("the step took", "timing_s/step", ".0f", " s"),
+)
+"""Title, metric, format and unit of what `step_line` shows."""
+
+STEP_ENDED: list[Callable[[Any, Mapping[str, Any]], None]] = []
+"""Called with the trainer and a step's metrics when the step has ended, before verl logs them."""
+
+_TERM = re.compile(r"train-aux/all/reward/(.+)/mean")
+_HELD_OUT = re.compile(r"val-core/.+/acc/mean@\d+")
 
 RewardRow = tuple[str, Mapping[str, object]]
 """Of one response: its data source, and what `compute_score` returned."""
@@ -37,11 +53,15 @@ def add_metrics(trainer: Any, batch: Any, metrics: dict[str, Any], queue: Any) -
     if settings is None:
         return
     if not hasattr(trainer, "vsi_monitor"):
-        trainer.vsi_monitor = TrainingMonitor(**settings.checks)
+        trainer.vsi_monitor = TrainingMonitor(settings.checks.min_correlation, settings.checks.constant_steps)
     monitor: TrainingMonitor = trainer.vsi_monitor
     monitor.check(metrics)
     rows = list(_reward_rows(queue, batch))
     metrics.update(reward_means(rows))
+    if not getattr(trainer, "vsi_step_goes_on", False):
+        print(step_line(trainer.global_steps, trainer.total_training_steps, metrics), flush=True)
+        for function in STEP_ENDED:
+            function(trainer, metrics)
     for term in monitor.dead_terms(rows, trainer.global_steps):
         print(
             f"verl-vsi: reward term '{term}' gave every response the same for {monitor.constant_steps} steps, so it "
@@ -61,8 +81,42 @@ def measured_so_far(trainer: Any) -> dict[str, Any]:
     metrics = dict(metrics)
     timing = {"step": sum(trainer.timing_raw.values()), **trainer.timing_raw}
     epoch = (trainer.global_steps - 1) // trainer.steps_per_epoch
-    trainer._compute_metrics(batch, metrics, timing, global_steps=trainer.global_steps, epoch=epoch)
+    trainer.vsi_step_goes_on = True
+    try:
+        trainer._compute_metrics(batch, metrics, timing, global_steps=trainer.global_steps, epoch=epoch)
+    finally:
+        trainer.vsi_step_goes_on = False
     return metrics
+
+
+def step_line(step: int, steps: int, metrics: Mapping[str, Any]) -> str:
+    """A step in a line: reward and its terms, KL, length of an answer, held-out score where it was measured, seconds.
+
+    Args:
+        step: its number.
+        steps: of the run.
+        metrics: verl's and ours.
+    """
+    parts = [f"{title} {metrics[name]:{form}}{unit}" for title, name, form, unit in STEP_PARTS if name in metrics]
+    terms = [f"{match[1]} {metrics[name]:.3f}" for name in sorted(metrics) if (match := _TERM.fullmatch(name))]
+    held_out = [metrics[name] for name in metrics if _HELD_OUT.fullmatch(name)]
+    score = [f"held out {100 * sum(held_out) / len(held_out):.1f} % (mean over data sources)"] if held_out else []
+    return f"verl-vsi: step {step} of {steps}: {', '.join([*parts[:1], *terms, *parts[1:], *score])}"
+
+
+def sampled(trainer: Any, batch: Any) -> Any:
+    """The part of a step's batch that is written to `trainer.rollout_data_dir`: all answers to the first questions.
+
+    Args:
+        trainer: verl's; `vsi.checks.sample_questions` of its config says how many questions, null: all of them.
+        batch: the step's, whose keys are `<question>_<answer>_<output>`.
+    """
+    settings = trainer.config.get("vsi")
+    count = None if settings is None else settings.checks.get("sample_questions")
+    if count is None:
+        return batch
+    questions = list(dict.fromkeys(key.rsplit("_", 2)[0] for key in batch.keys))[:count]
+    return batch.select_keys([key for key in batch.keys if key.rsplit("_", 2)[0] in questions])
 
 
 def _reward_rows(queue: Any, batch: Any) -> Iterator[RewardRow]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+from omegaconf import OmegaConf
 
 from verl_vsi.training_metrics import (
     CORRELATION,
@@ -10,6 +13,8 @@ from verl_vsi.training_metrics import (
     TrainingMonitor,
     constant_terms,
     reward_means,
+    sampled,
+    step_line,
 )
 
 ROWS = [
@@ -68,3 +73,38 @@ def test_a_term_that_changes_again_starts_anew() -> None:
         [],
         ["format"],
     ]
+
+
+def test_a_step_is_a_line() -> None:
+    metrics = reward_means(ROWS) | {
+        "critic/score/mean": 1.4567,
+        "actor/kl_loss": 0.00214,
+        "response_length/mean": 14.2,
+        "timing_s/step": 61.7,
+        "val-core/vsi100k/object_counting/acc/mean@1": 0.25,
+    }
+    assert step_line(12, 60, metrics) == (
+        "verl-vsi: step 12 of 60: reward 1.457, accuracy 0.500, format 1.000, KL 0.0021, an answer has 14 tokens, "
+        "the step took 62 s, held out 25.0 % (mean over data sources)"
+    )
+
+
+def test_a_step_that_measured_nothing_is_a_line_too() -> None:
+    assert step_line(1, 2, {}) == "verl-vsi: step 1 of 2: "
+
+
+class Batch:
+    def __init__(self, keys: list[str]) -> None:
+        self.keys = keys
+
+    def select_keys(self, keys: list[str]) -> Batch:
+        return Batch(keys)
+
+
+@pytest.mark.parametrize(
+    ("checks", "count"), [({"sample_questions": 1}, 3), ({"sample_questions": 9}, 6), ({"sample_questions": None}, 6)]
+)
+def test_the_answers_to_the_first_questions_are_written(checks: dict[str, int | None], count: int) -> None:
+    trainer = SimpleNamespace(config=OmegaConf.create({"vsi": {"checks": checks}}))
+    batch = Batch([f"{question}_{answer}_0" for question in ("a_b", "c") for answer in range(3)])
+    assert sampled(trainer, batch).keys == batch.keys[:count]

@@ -72,11 +72,18 @@ def exit_status(*failures: type[Exception]) -> Iterator[None]:
         try:
             yield
         except (*WRONG_INPUT, OSError, *failures) as error:
-            say(str(error), "red")
+            say(_message(error), "red")
             raise SystemExit(2 if isinstance(error, WRONG_INPUT) else 1) from error
         except (KeyboardInterrupt, Terminated) as end:
             say("interrupted; nothing is half-written, and the same command goes on where it was")
             raise SystemExit(143 if isinstance(end, Terminated) else 130) from None
+
+
+def _message(error: Exception) -> str:
+    """An error as a line; what the operating system says comes without its number, the file first."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def command(*failures: type[Exception]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Build, import, check and audit rows of questions.", no_args_is_help=True, add_completion=False)
 
-Out = Annotated[Path, typer.Argument(help="The parquet file to write; what is left out goes to OUT.rejected.jsonl.")]
+Out = Annotated[
+    Path, typer.Argument(help="NAME.parquet, the file to write; what is left out goes to NAME.rejected.jsonl.")
+]
 Split = Annotated[str, typer.Option(help="train, val or test: what the rows say of themselves.")]
 Seed = Annotated[int, number(0, "Of every random choice.")]
 Workers = Annotated[int, number(1, "Processes.", high=1024)]
@@ -36,6 +38,18 @@ Extraction = Annotated[
     Literal["official", "lmms_eval", "robust"],
     typer.Option(help="The run's answer extraction: a truth that it can't reach is named."),
 ]
+
+
+def _announce(out: Path) -> None:
+    """Say that a file will be replaced.
+
+    Raises:
+        ValueError: its name promises another format.
+    """
+    if out.suffix != ".parquet":
+        raise ValueError(f"{out}: rows are written as parquet; name the file {out.with_suffix('.parquet').name}")
+    if out.exists():
+        say(f"{out} is there, and is replaced")
 
 
 @app.command(epilog="Example: verl-vsi data build rows/train.parquet --scannet /data/scannet")
@@ -54,6 +68,7 @@ def build(
     from verl_vsi.data_adapters.questions import Ambiguity
     from verl_vsi.data_adapters.vsi100k import BuildPlan, build_rows
 
+    _announce(out)
     aware = frame_aware(frames)
     scenes, source = read_sources(out, sources, frames, workers)
     ambiguity = Ambiguity(questions.margin, questions.angle)
@@ -104,6 +119,7 @@ def import_(
     from verl_vsi.data_adapters.leakage import read_scene_names
     from verl_vsi.data_adapters.vsi100k import write_outcome
 
+    _announce(out)
     source = training_set(format) if format else None
     origin = {"builder": "data import", "source": file.name, "published": published}
     if source:
@@ -136,6 +152,7 @@ def bench(
     from verl_vsi.data_adapters.vsi100k import write_outcome
     from verl_vsi.data_adapters.vsibench_download import benchmark_rows, read_ids
 
+    _announce(out)
     if zip and root is None:
         raise ValueError("--zip needs --root (or VSI_ROOT): the data root that videos are unpacked under")
     origin = {"builder": "data bench", "source": questions.name, "rules": "vsibench", "subset": subset}

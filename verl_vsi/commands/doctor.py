@@ -35,7 +35,8 @@ def doctor(
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
     with console.status("looking: verl is imported, every recipe composed"):
-        checks = list(run_checks(check_functions(decoder)))
+        # what is wrong stands last, where one looks
+        checks = sorted(run_checks(check_functions(decoder)), key=lambda check: [*MARKS].index(check.status))
     table = _table()
     for check in checks:
         table.add_row(MARKS[check.status], check.name, escape(check.detail), escape(check.fix))

@@ -34,7 +34,7 @@ class RewardOptions:
     module: Modules = None
 
 
-@app.command("try")
+@app.command("try", context_settings={"ignore_unknown_options": True})  # a response may be -3.5
 @command()
 def try_(
     response: Annotated[str, typer.Argument(help="What the model wrote.")],

@@ -12,9 +12,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from verl_vsi.config.access import row_files
+from verl_vsi.config.duration import H100, UTILISATION, step_seconds
 from verl_vsi.config.load import TEXT_TOKENS, Load, load_of
 from verl_vsi.config.memory import Recipe, host_terms, training_terms
 from verl_vsi.config.model_shape import shape_of
+from verl_vsi.config.trainers import DPO
 
 _GB = 1e9
 
@@ -44,7 +46,7 @@ def estimate(config: DictConfig, rows: int | None, videos: int, capacity: float 
     rows = count_rows(config) if rows is None else rows
     return [
         *_tokens(recipe.load),
-        *_steps(config, recipe.load, rows),
+        *_steps(recipe, rows),
         *_gpu(recipe, capacity),
         *_bytes(recipe, videos),
     ]
@@ -72,12 +74,38 @@ def _tokens(load: Load) -> Iterator[Line]:
     yield Line("response", f"at most {load.response} tokens", "the mode's budget")
 
 
-def _steps(config: DictConfig, load: Load, rows: int) -> Iterator[Line]:
+def steps_of(config: DictConfig, rows: int) -> int:
+    """Training steps of a run.
+
+    Args:
+        config: a composed recipe.
+        rows: that it trains on.
+    """
+    epoch = rows // config.data.train_batch_size
+    return config.trainer.total_training_steps or epoch * config.trainer.total_epochs
+
+
+def hours_of(recipe: Recipe, rows: int) -> float | None:
+    """Hours of a run on H100s (see `config.duration`); None on a CPU, and for DPO, whose pairs are not counted.
+
+    Args:
+        recipe: with its model's shape.
+        rows: that it trains on.
+    """
+    if recipe.config.vsi.hardware.device == "cpu" or recipe.config.vsi.trainer == DPO:
+        return None
+    return steps_of(recipe.config, rows) * step_seconds(recipe) / 3600
+
+
+def _steps(recipe: Recipe, rows: int) -> Iterator[Line]:
+    load, total = recipe.load, steps_of(recipe.config, rows)
     epoch = rows // load.batch
-    total = config.trainer.total_training_steps or epoch * config.trainer.total_epochs
     yield Line("steps an epoch", f"{epoch}", f"{rows} rows / {load.batch} a batch")
     yield Line("steps", f"{total}", "trainer.total_training_steps, or all epochs")
     yield Line("responses a step", f"{load.batch * load.rollouts}", f"{load.batch} questions x {load.rollouts}")
+    if (hours := hours_of(recipe, rows)) is not None:
+        basis = f"answers of full length, on {load.gpus} {H100.name} at {UTILISATION:.0%} of their peak; not measured"
+        yield Line("hours", f"about {hours:.1f}", basis)
 
 
 def _gpu(recipe: Recipe, capacity: float) -> Iterator[Line]:
@@ -112,10 +140,16 @@ def busiest(recipe: Recipe, capacity: float) -> tuple[float, str]:
     training = sum(term.bytes for term in terms)
     if not recipe.ppo:
         return training, "while training"
-    vllm = capacity * recipe.config.actor_rollout_ref.rollout.gpu_memory_utilization
+    rollout = recipe.config.actor_rollout_ref.rollout
+    vllm = capacity * rollout.gpu_memory_utilization
+    weights = recipe.shape.parameters * recipe.number / rollout.tensor_model_parallel_size
     generating = vllm + sum(term.bytes for term in terms if term.generating)
     awake = 0.0 if recipe.config.vsi.hardware.sleep_mode else vllm
-    return max((training + awake, "while training"), (generating, "while vLLM generates"))
+    return max(
+        (training + awake, "while training"),
+        (generating, "while vLLM generates"),
+        (weights / rollout.gpu_memory_utilization, "for vLLM's share to hold its weights"),
+    )
 
 
 FIXES = (

@@ -17,7 +17,7 @@ class Problem:
 def explain(problems: Sequence[Problem]) -> str:
     """All problems as one text, numbered in the order in which they are best solved."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    lines = [f"verl-vsi: {count}; nothing was started."]
+    lines = [f"verl-vsi: {count}; nothing was started (docs, 'Troubleshooting')."]
     for number, problem in enumerate(problems, 1):
         indent = " " * (len(str(number)) + 2)
         lines.append(f"{number}. {problem.what}".replace("\n", f"\n{indent}"))

@@ -92,6 +92,8 @@ class Checks(_Node):
     """Least correlation of rollout and actor probabilities in the first step."""
     constant_steps: Count
     """Steps without any change in a reward term before the run says so."""
+    sample_questions: Count | None = None
+    """Questions a step whose answers are written to `trainer.rollout_data_dir`; null: all of them."""
 
 
 class Mode(_Node):

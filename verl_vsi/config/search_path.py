@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from verl_vsi.config.trainers import PACKAGE, USER_VARIABLE, recipe_folders, refuse_wrong_trainer, say_if_unchecked
 from verl_vsi.on_import import on_import
+from verl_vsi.run_mark import named_recipes
 
 OURS = "pkg://verl_vsi.recipes"
 
@@ -19,10 +20,21 @@ def register() -> None:
 
     Raises:
         NotADirectoryError: our recipes are not there, or VSI_RECIPES is set and is not a folder.
+        SystemExit: the command misspells ``recipe``.
     """
     _have_ours(PACKAGE)
     search_paths(os.environ)
+    _refuse_misspelt_recipe(sys.argv)
     on_import("hydra", _register)
+
+
+def _refuse_misspelt_recipe(argv: Sequence[str]) -> None:
+    """Look at words that could be one now: verl imports much after its plug-ins, and may fail there first."""
+    keys = [word.partition("=")[0].lstrip("+") for word in argv[1:] if "=" in word]
+    if any(key.isidentifier() for key in keys) and not named_recipes(argv):
+        from verl_vsi.config.misspelt import check_words
+
+        check_words(argv, recipe_folders(os.environ))
 
 
 def _register(_: ModuleType) -> None:

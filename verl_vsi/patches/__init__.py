@@ -9,7 +9,7 @@ once upstream no longer needs it. Without the mark of a run of ours (`verl_vsi.r
 | sglang_payload | verl AgentLoopOutput.as_dict | float pixels travel through TransferQueue twice | verl 0.9.1 | run | not reported |
 | text_only_batch | verl.models.transformers.qwen2_vl._get_input_embeds | a micro-batch without video dies with transformers 5 | verl 0.9.1 | run | not reported |
 | sealed_sft_checkpoints | verl CheckpointHandler.save_checkpoint | the SFT trainer has no callback after a save | verl 0.9.1 | run | PPO has one |
-| step_metrics | verl PPOTrainer._compute_metrics, .step | the parts of a reward are reported in validation only, and no hook sees a step's metrics, nor the callback of checkpoints | verl 0.9.1 | run | a hook is missing |
+| step_metrics | verl PPOTrainer._compute_metrics, .step, ._log_rollout_data | the parts of a reward are reported in validation only, and no hook sees a step's metrics, nor the callback of checkpoints; all answers of a step are written, or none | verl 0.9.1 | run | a hook is missing |
 | micro_batches | prepare_micro_batches of verl's FSDP and Megatron engines | micro-batches of whole groups; no method cuts them | verl 0.9.1 | run | a hook is missing |
 | rope_index | get_rope_index of transformers' Qwen2VLModel and Qwen2_5_VLModel | text after a video resumes too early, and seconds are cut to whole ones | transformers 5.10 | run | transformers#45381 (contributing notes have the mend) |
 | rope_index_kwargs | Qwen2_5_VLProcessor of transformers gets verl's hook | the seconds between frame pairs don't reach the actor's positions | verl 0.9.1 | run | verl's hook has no implementer (contributing notes have one) |

@@ -3,6 +3,7 @@
 So the method that computes them is wrapped: `verl_vsi.training_metrics` adds ours and looks at verl's. And the method
 that makes a step is, because a step's metrics are logged only after its checkpoint and its validation: what a killed
 run had measured would be lost, where the callback of checkpoints could keep it but gets neither batch nor metrics.
+And the one that writes a step's answers to a file, which writes all of them: gigabytes in a run.
 """
 
 from __future__ import annotations
@@ -40,3 +41,12 @@ def _wrap(trainer_base: Any) -> None:
         return batch
 
     trainer_base.PPOTrainer.step = step
+    write_answers = trainer_base.PPOTrainer._log_rollout_data
+
+    @wraps(write_answers)
+    def _log_rollout_data(self: Any, batch: Any, *args: Any, **kwargs: Any) -> None:
+        from verl_vsi.training_metrics import sampled
+
+        write_answers(self, sampled(self, batch), *args, **kwargs)
+
+    trainer_base.PPOTrainer._log_rollout_data = _log_rollout_data

@@ -111,6 +111,18 @@ def test_an_expected_error_is_a_line_and_a_status(error: BaseException, status: 
     assert str(error) in result.output
 
 
+def test_what_the_system_refuses_is_said_with_the_file_first(tmp_path: Path) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    @command()
+    def read() -> None:
+        (tmp_path / "none.json").read_text()
+
+    result = RUN.invoke(app, [])
+    assert (result.exit_code, result.output.strip()) == (2, f"{tmp_path / 'none.json'}: no such file or directory")
+
+
 def test_a_defect_keeps_its_traceback() -> None:
     app = typer.Typer()
 

@@ -43,6 +43,20 @@ def _rows(root: Path, out: Path) -> Path:
     return out
 
 
+def test_a_file_that_is_there_is_replaced_and_it_is_said(root: Path, tmp_path: Path) -> None:
+    out = _rows(root, tmp_path / "val.parquet")
+    again = _run("build", out, "--scenes", root / "rooms" / "val.scenes.jsonl")
+    assert f"{out} is there, and is replaced" in again.output
+
+
+@pytest.mark.parametrize("name", ["build", "import", "bench"])
+def test_rows_are_not_written_under_another_formats_name(name: str, tmp_path: Path) -> None:
+    more = {"build": [], "import": ["--file", "x.json"], "bench": ["--questions", "x.jsonl"]}[name]
+    result = _run(name, tmp_path / "rows.csv", *more)
+    assert result.exit_code == 2
+    assert "rows are written as parquet; name the file rows.parquet" in result.output
+
+
 @pytest.mark.parametrize("name", ["build", "rooms", "import", "bench", "videos", "check", "audit"])
 def test_every_command_shows_an_example(name: str):
     result = _run(name, "--help")

@@ -20,6 +20,11 @@ def test_try_explains_a_score_term_by_term() -> None:
         assert part in result.output
 
 
+def test_a_response_may_begin_with_a_minus() -> None:
+    result = run("try", "-3.5", "--task", "object_abs_distance", "--truth", "3.3")
+    assert "robust reads -3.5" in result.output
+
+
 def test_try_says_when_nothing_could_be_read() -> None:
     result = run("try", "[bold] idea", "--task", "object_counting", "--truth", "4")
     assert "reads nothing, a parse failure" in result.output

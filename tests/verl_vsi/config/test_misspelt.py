@@ -82,3 +82,12 @@ def test_a_trainer_says_it_before_hydra_does(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=250)
     assert done.returncode != 0
     assert "verl-vsi: ablation=nokl: there is no such ablation; did you mean no_kl?" in done.stderr
+
+
+def test_a_misspelt_recipe_is_said_before_verl_imports_the_rest(tmp_path: Path) -> None:
+    code = "import verl; print('verl goes on')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "+recpie=vsgrpo_2b"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "did you mean +recipe=vsgrpo_2b?" in done.stderr

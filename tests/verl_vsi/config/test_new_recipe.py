@@ -16,7 +16,12 @@ from verl_vsi.config.schema_check import check_node
 
 pytest.importorskip("verl")
 
-NAMED = {"trainer.experiment_name", "trainer.default_local_dir", "actor_rollout_ref.rollout.trace.experiment_name"}
+NAMED = {
+    "trainer.experiment_name",
+    "trainer.default_local_dir",
+    "trainer.rollout_data_dir",
+    "actor_rollout_ref.rollout.trace.experiment_name",
+}
 
 
 def new(folder: Path, *words: str) -> Path:

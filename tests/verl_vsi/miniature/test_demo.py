@@ -68,6 +68,13 @@ def test_rollout_and_actor_see_the_same_video(demo_folder: Path) -> None:
     assert min(correlations) > 0.999
 
 
+def test_a_training_keeps_answers_of_each_step_and_its_curves(demo_folder: Path) -> None:
+    rollouts = (demo_folder / "vsgrpo" / "rollouts" / "1.jsonl").read_text().splitlines()
+    assert len(rollouts) == 2 * 14
+    assert {"input", "output", "gts", "score"} <= json.loads(rollouts[0]).keys()
+    assert (demo_folder / "vsgrpo" / "curves.png").stat().st_size > 10_000
+
+
 def test_kl_is_in_the_loss_and_grows_from_nothing(demo_folder: Path) -> None:
     losses = [record["data"]["actor/kl_loss"] for record in metrics(demo_folder) if record["step"]]
     assert losses[0] == pytest.approx(0, abs=1e-6)

@@ -226,7 +226,7 @@ def test_what_a_gpu_run_without_flash_attn_says(compose: Composer, monkeypatch: 
 def test_all_problems_are_shown_at_once() -> None:
     text = explain([Problem("a is missing", "get a"), Problem("b is wrong", "mend b")])
     assert text.splitlines() == [
-        "verl-vsi: 2 problems; nothing was started.",
+        "verl-vsi: 2 problems; nothing was started (docs, 'Troubleshooting').",
         "1. a is missing",
         "   -> get a",
         "2. b is wrong",

@@ -10,10 +10,11 @@ from verl_vsi.evaluation.conditions import CONDITIONS
 from verl_vsi.evaluation.report.looking import looking_tables
 from verl_vsi.evaluation.report.published_comparison import comparison_rows
 from verl_vsi.evaluation.report.tables import (
-    ERROR_MEANING,
+    INTERVAL_MEANING,
     Cell,
     TableRow,
     difference_row,
+    error_meaning,
     result_row,
     scores_row,
     spread_cell,
@@ -79,12 +80,15 @@ def tables(contents: Contents) -> dict[str, list[TableRow]]:
         raise ValueError(f"table '{unknown[0]}' is not shipped; there are {', '.join(papers)}")
     by_title: dict[str, list[TableRow]] = {}
     if contents.has_seeds:
-        title = f"Means over runs, {_averages(results)}, %, {ERROR_MEANING}"
+        counts = [len(group) for group in by_entry(results).values()]
+        alone = f"; {INTERVAL_MEANING}" if 1 in counts else ""
+        title = f"Means over runs, {_averages(results)}, %, {error_meaning([n for n in counts if n > 1])}{alone}"
         by_title[title] = entry_rows(results) + baseline_rows(results)
     for measure, unit in MEASURES.items() if contents.differences else ():
-        by_title[f"Differences, {unit}, {ERROR_MEANING}"] = [difference_row(d, measure) for d in contents.differences]
+        title = f"Differences, {unit}, {error_meaning([d.runs for d in contents.differences])}"
+        by_title[title] = [difference_row(d, measure) for d in contents.differences]
     if results:
-        by_title[f"Results, {_averages(results)}, %"] = result_rows(results)
+        by_title[f"Results, {_averages(results)}, %, {INTERVAL_MEANING}"] = result_rows(results)
         by_title |= looking_tables(results)
     if validations := validation_rows(contents.runs):
         by_title["Last validation in training, average of the tasks present, %"] = validations

@@ -63,12 +63,13 @@ def _reward(term: str) -> Callable[[TrainingLog], Series | None]:
     return _metric(REWARD.format(term), *(["critic/score/mean"] if term == "accuracy" else []))
 
 
-def draw_curves(runs: Sequence[TrainingLog], path: Path) -> list[str]:
+def draw_curves(runs: Sequence[TrainingLog], path: Path, entries: Sequence[str] = ()) -> list[str]:
     """Draw every panel that some run has a curve for, runs overlaid; those of one name in one colour, with their mean.
 
     Args:
         runs: what `training_logs.read_run` gave.
         path: the picture; .png or .pdf.
+        entries: names of the rows of other pictures; a run of such a name has that row's colour.
 
     Returns:
         titles of the panels drawn.
@@ -82,13 +83,14 @@ def draw_curves(runs: Sequence[TrainingLog], path: Path) -> list[str]:
     drawn = [panel for panel in (_panel(p, groups) for p in panels(runs)) if any(panel[2].values())]
     if not drawn:
         raise ValueError(f"{', '.join(groups)}: none of verl's metrics to draw is in the logs")
+    places = {name: place for place, name in enumerate(dict.fromkeys([*entries, *groups]))}
     columns = min(3, len(drawn))
     rows = -(-len(drawn) // columns)
     with figure(path, (3.4 * columns, 2.5 * rows + 0.4), rows, columns) as (drawing, axes):
         for axis, (title, unit, curves) in zip(axes.flat, drawn, strict=False):
             axis.set(title=title, ylabel=unit, xlabel="training step")
-            for place, (name, series) in enumerate(curves.items()):
-                _curves(axis, series, name, place)
+            for name, series in curves.items():
+                _curves(axis, series, name, places[name])
         for axis in axes.flat[len(drawn) :]:
             axis.remove()
         _legend(drawing, axes.flat[: len(drawn)])
@@ -121,13 +123,16 @@ def _panel(panel: Panel, groups: Mapping[str, Sequence[TrainingLog]]) -> tuple[s
     return title, unit, {name: [s for run in g if (s := curve(run)) is not None] for name, g in groups.items()}
 
 
-def draw_tasks(rows: Sequence[TableRow], path: Path, unit: str = "score, %") -> None:
+def draw_tasks(
+    rows: Sequence[TableRow], path: Path, unit: str = "score, %", colours: Sequence[int] | None = None
+) -> None:
     """Bars a task and the average, with 95 % intervals where a row has them.
 
     Args:
         rows: at most seven are told apart.
         path: the picture.
         unit: what the bars say.
+        colours: place in `COLOURS` of each row; None: as the rows stand.
     """
     columns = columns_of(rows)
     labels = ["average", *[SHORT[c] for c in columns]]
@@ -137,8 +142,9 @@ def draw_tasks(rows: Sequence[TableRow], path: Path, unit: str = "score, %") -> 
         for place, row in enumerate(rows):
             cells = [row.overall, *[row.task(c) for c in columns]]
             at = np.arange(len(labels)) + (place - (len(rows) - 1) / 2) * width
-            _bars(axis, at, cells, width, row.name, place)
-        axis.set(ylabel=unit)
+            _bars(axis, at, cells, width, row.name, (place if colours is None else colours[place], place))
+        whiskers = "\n(whiskers: 95 % intervals)" if any(row.overall.low is not None for row in rows) else ""
+        axis.set(ylabel=f"{unit}{whiskers}")
         axis.set_xticks(range(len(labels)), labels)
         axis.grid(visible=False, axis="x")
         axis.axvline(0.5, color="0.7", linewidth=0.8)
@@ -146,7 +152,8 @@ def draw_tasks(rows: Sequence[TableRow], path: Path, unit: str = "score, %") -> 
         _legend(drawing, axes.flat)
 
 
-def _bars(axis: Any, at: Any, cells: Sequence[Cell], width: float, name: str, place: int) -> None:
+def _bars(axis: Any, at: Any, cells: Sequence[Cell], width: float, name: str, places: tuple[int, int]) -> None:
+    """One row's bars; `places` of its colour and of its hatch."""
     means = [np.nan if c.mean is None else c.mean for c in cells]
     below = [0.0 if c.low is None or c.mean is None else c.mean - c.low for c in cells]
     above = [0.0 if c.high is None or c.mean is None else c.high - c.mean for c in cells]
@@ -155,8 +162,8 @@ def _bars(axis: Any, at: Any, cells: Sequence[Cell], width: float, name: str, pl
         means,
         width,
         label=name,
-        color=COLOURS[place % 7],
-        hatch=HATCHES[place % 7],
+        color=COLOURS[places[0] % 7],
+        hatch=HATCHES[places[1] % 7],
         edgecolor="white",
         linewidth=0.4,
         yerr=[below, above] if any(below + above) else None,

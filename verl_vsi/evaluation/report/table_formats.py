@@ -58,20 +58,20 @@ def markdown(rows: Sequence[TableRow], title: str) -> str:
         title: above it.
     """
     columns, averages = columns_of(rows), averages_of(rows)
-    lines = [f"### {_plain(title)}", "", _line(["", *averages, *[SHORT[c] for c in columns]])]
+    lines = [f"### {plain(title)}", "", _line(["", *averages, *[SHORT[c] for c in columns]])]
     lines.append(_line(["---", *["---:"] * (len(columns) + len(averages))]))
     lines += [
-        _line([_plain(row.name), *[mean.text() for mean in means], *[row.task(c).text(False) for c in columns]])
+        _line([plain(row.name), *[mean.text() for mean in means], *[row.task(c).text(False) for c in columns]])
         for row, *means in zip(rows, *averages.values(), strict=True)
     ]
-    return "\n".join([*lines, "", *[f"- {_plain(note)}" for note in row_notes(rows)], ""])
+    return "\n".join([*lines, "", *[f"- {plain(note)}" for note in row_notes(rows)], ""])
 
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown takes for nothing but text, on one line."""
     return "".join("\\" + char if char in "\\`|<>[]" else char for char in visible(text))
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from verl_vsi.evaluation.score.result import Result
@@ -16,7 +16,19 @@ from verl_vsi.evaluation.task_columns import COLUMNS
 MISSING = "–"
 NORMAL_95 = 1.96
 """Standard errors on either side that hold 95 % of a normal distribution."""
-ERROR_MEANING = "± one standard error over runs and questions together"
+INTERVAL_MEANING = "brackets: 95 % bootstrap interval over questions, one run"
+
+
+def error_meaning(runs: Collection[int]) -> str:
+    """What stands behind ± in a table.
+
+    Args:
+        runs: how many runs each row with a ± is of.
+    """
+    if max(runs) == 1:
+        return "± one standard error over questions; one run, so nothing of how runs differ"
+    alone = " (of a row of one run: over questions alone)" if min(runs) == 1 else ""
+    return f"± one standard error over runs and questions together{alone}"
 
 
 @dataclass(frozen=True)

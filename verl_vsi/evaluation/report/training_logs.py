@@ -6,11 +6,13 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from verl_vsi.config import provenance
 from verl_vsi.evaluation.score.scores import Array, merge_directions
 from verl_vsi.evaluation.task_columns import VSIBENCH
 
@@ -47,11 +49,13 @@ class TrainingLog:
         name: what a legend calls it.
         log: step -> metric -> value, starts joined.
         starts: first steps of the starts after the first: where it was resumed.
+        origin: recipe, seed and model, as the record of its last start has them.
     """
 
     name: str
     log: Mapping[int, Mapping[str, float]]
     starts: tuple[int, ...] = ()
+    origin: str = ""
 
     def series(self, metric: str) -> Series | None:
         """A metric by verl's name; None where the run never logged it."""
@@ -119,7 +123,15 @@ def read_run(path: str | Path, name: str = "") -> TrainingLog:
             "holds events.out.tfevents*; set trainer.logger=[console,file] for the former"
         )
     log, starts = join(logs)
-    return TrainingLog(name or (path.name if path.is_dir() else path.stem), log, starts)
+    return TrainingLog(name or (path.name if path.is_dir() else path.stem), log, starts, _origin(path))
+
+
+def _origin(run: Path) -> str:
+    """``, +recipe=vsgrpo_2b mode=think, seed 42, model ...``; empty where there is no record of ours."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        record = provenance.latest(run) or {}
+        return f", {' '.join(record['overrides'])}, seed {record['seed']}, model {record['resolved']['vsi']['model']}"
+    return ""
 
 
 def join(logs: Sequence[Log]) -> tuple[Log, tuple[int, ...]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,10 +85,17 @@ class PairedDifference:
     Args:
         name: e.g. ``vsgrpo − base``.
         measures: by `scores.MEASURES`.
+        entry: name of the one, whose colour pictures give it.
     """
 
     name: str
     measures: Mapping[str, Spreads]
+    entry: str = ""
+
+    @property
+    def runs(self) -> int:
+        """How many pairs of runs it is the mean of."""
+        return len(next(iter(self.measures.values())).overall.values)
 
 
 def spreads(scores: Sequence[Scores]) -> Spreads:
@@ -157,8 +164,8 @@ def differences(results: Sequence[Result], against: Sequence[str]) -> list[Paire
         raise ValueError(f"--against '{unknown[0]}': the results are {', '.join(groups)}")
     normal = [name for name in groups if groups[name][0].labels.condition == "normal"]
     pairs = [(n, other) for i, other in enumerate(against) for n in normal if n not in (other, *against[:i])]
-    return [difference(f"{one} − {other}", groups[one], groups[other]) for one, other in pairs] + [
-        difference(f"{n}, right − wrong videos", groups[n], groups[f"{n}, shuffled"], one_model=True)
+    return [replace(difference(f"{one} − {other}", groups[one], groups[other]), entry=one) for one, other in pairs] + [
+        replace(difference(f"{n}, right − wrong videos", groups[n], groups[f"{n}, shuffled"], one_model=True), entry=n)
         for n in normal
         if f"{n}, shuffled" in groups
     ]

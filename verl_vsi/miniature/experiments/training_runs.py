@@ -62,6 +62,7 @@ class TrainingRun:
             f"vsi.data.val={data.rows('val')}",
             f"trainer.default_local_dir={self.run_folder}",
             f"trainer.rollout_data_dir={self.dumps}",
+            "vsi.checks.sample_questions=null",
         )
         model = (f"vsi.model={self.experiment.model}",) if self.experiment.model else ()
         # validation takes as long as some steps: only where its score is drawn

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from verl_vsi.config import provenance
 from verl_vsi.evaluation.report.contents import Contents, tables
 from verl_vsi.evaluation.report.figures import draw_curves, running_mean
 from verl_vsi.evaluation.report.report_files import write_report
 from verl_vsi.evaluation.report.table_formats import terminal_table
-from verl_vsi.evaluation.report.tables import result_row
-from verl_vsi.evaluation.report.training_logs import TrainingLog
+from verl_vsi.evaluation.report.tables import error_meaning, result_row
+from verl_vsi.evaluation.report.training_logs import TrainingLog, read_run
+from verl_vsi.evaluation.score.seeds import differences
 
 VAL = "val-core/vsi100k/object_counting/acc/mean@1"
 
@@ -46,6 +49,54 @@ def test_a_report_holds_tables_and_pictures(make_result: Callable[..., Any], tmp
     assert "| no kl, step 39 | 60.0 |" in text
     assert "extraction are not stated in the paper" in text
     assert text.count("best constant (test)") == 1  # both results asked the same questions
+
+
+def test_a_report_opens_with_what_it_is_of(make_result: Callable[..., Any], tmp_path: Path) -> None:
+    run = replace(make_run("sft", 0.01), origin=", sft_2b mode=think, seed 3, model tiny")
+    write_report(tmp_path, Contents([make_result(name="base"), make_result(name="sft")], [run]))
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith("# base, sft: results by verl-vsi\n")
+    assert "| sft | m | 1 | " in text
+    assert "official preset, mode vanilla, VSI-Bench's own prompts, 32 frames of " in text
+    assert "- training run sft: 39 steps, sft_2b mode=think, seed 3, model tiny" in text
+    assert "brackets: 95 % bootstrap interval over questions" in text
+
+
+def test_a_run_says_where_it_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "1.jsonl").write_text('{"step": 1, "data": {"actor/kl_loss": 0.1}}\n')
+    assert read_run(tmp_path).origin == ""
+    record = {
+        "recipe": "sft_2b",
+        "overrides": ["+recipe=sft_2b", "vsi.seed=3"],
+        "seed": 3,
+        "resolved": {"vsi": {"model": "tiny"}},
+    }
+    provenance.write(record, tmp_path / "provenance" / "1.json")
+    assert read_run(tmp_path).origin == ", +recipe=sft_2b vsi.seed=3, seed 3, model tiny"
+
+
+def test_an_entry_has_one_colour_in_every_picture(make_result: Callable[..., Any], tmp_path: Path) -> None:
+    """base, then sft; only sft was trained, so its curve would be the first."""
+    results = [make_result({"object_counting": ["9", "9"]}, name="base"), make_result(name="sft")]
+    contents = Contents(results, [make_run("sft", 0.1)], differences=differences(results, ["base"]))
+    write_report(tmp_path, contents)
+    for picture, blue in (("tasks", True), ("curves", False), ("differences", False)):
+        pixels = np.asarray(Image.open(tmp_path / f"{picture}.png").convert("RGB")).reshape(-1, 3)
+        counts = [(pixels == colour).all(axis=1).sum() for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00))]
+        assert [bool(count > 50) for count in counts] == [blue, True], picture
+
+
+@pytest.mark.parametrize(
+    ("runs", "meaning"),
+    [
+        ([1, 1], "± one standard error over questions; one run, so nothing of how runs differ"),
+        ([3], "± one standard error over runs and questions together"),
+        ([3, 1], "± one standard error over runs and questions together (of a row of one run: over questions alone)"),
+    ],
+)
+def test_what_stands_behind_an_error_is_said(runs: list[int], meaning: str) -> None:
+    assert error_meaning(runs) == meaning
 
 
 def test_curves_of_several_runs_are_drawn_in_panels(tmp_path: Path) -> None:
