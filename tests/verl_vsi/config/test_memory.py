@@ -175,7 +175,7 @@ def test_a_layer_of_the_tower_keeps_what_is_counted() -> None:
 
     kept, patches = [], 1024
     for depth in (1, 2):
-        config = Qwen2VLVisionConfig(depth=depth, attn_implementation="sdpa")
+        config = Qwen2VLVisionConfig(depth=depth)
         tower, pixels = Qwen2VisionTransformerPretrainedModel(config).train(), torch.randn(patches, 3 * 2 * 14**2)
         with LiveMemory() as memory:
             tower(pixels, grid_thw=torch.tensor([[4, 16, 16]]))

@@ -46,7 +46,7 @@ def train(data: Path, folder: Path, *overrides: str, steps: int) -> list[dict[st
     command += [f"vsi.root={data}", f"vsi.frames.store={data}/frames", f"trainer.default_local_dir={folder}"]
     command += [f"trainer.total_training_steps={steps}", f"trainer.save_freq={steps}", f"trainer.test_freq={steps}"]
     command += [f"vsi.data.val={data}/rows/val.parquet", f"trainer.validation_data_dir={folder}/validation"]
-    command += ["trainer.val_before_train=false", "trainer.logger=[console,file]"]
+    command += ["trainer.val_before_train=false", "trainer.logger=[console,file]", "trainer.total_epochs=9"]
     log = folder.with_suffix(".log")
     with log.open("ab") as out:
         subprocess.run(
