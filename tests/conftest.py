@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,12 @@ os.unsetenv("COLUMNS")  # and readline, which pytest imports, sets it behind Pyt
 os.environ["PYTHONPATH"] = os.pathsep.join(  # processes that tests start find tests/support too
     filter(None, (str(Path(__file__).parent / "support"), os.environ.get("PYTHONPATH")))
 )
+
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves trainings beside the quick tests
+
+# a script's background job and nohup ignore them, and so would the processes that tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")  # no test here is about time, and machines are busy
