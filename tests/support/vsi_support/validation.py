@@ -23,7 +23,7 @@ def validated(folder: Path, step: int) -> list[Scored]:
 
 
 def evaluated(run: Path, rows: Path, root: Path, out: Path) -> list[Scored]:
-    """What `verl-vsi eval` gets of a run, with the settings of the run's record.
+    """What `verl-vsi eval` gets of a run, with the settings of its record, asked in the words of training.
 
     Args:
         run: its folder, a step's, or an actor's.
@@ -32,7 +32,7 @@ def evaluated(run: Path, rows: Path, root: Path, out: Path) -> list[Scored]:
         out: for the result.
     """
     command = [sys.executable, "-m", "verl_vsi.cli", "eval", str(run), "--rows", str(rows), "--tasks", "present"]
-    command += ["--root", str(root), "--out", str(out), "--max-model-len", "512"]
+    command += ["--root", str(root), "--out", str(out), "--max-model-len", "512", "--prompts", "train"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     answers = json.loads((out / "normal.json").read_text())["answers"]

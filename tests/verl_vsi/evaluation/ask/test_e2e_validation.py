@@ -35,7 +35,6 @@ def test_eval_gives_the_answers_of_the_trainers_own_validation(demo_folder: Path
     console = Console(file=io.StringIO())
     assert len({as_served(str(folder), lora="fold", console=console).model for folder in folders}) == 1
     answers = evaluated(run, rows, Demo(demo_folder).root, tmp_path / "eval")
-    assert len(answers) == 20
     assert answers == expected
 
 
