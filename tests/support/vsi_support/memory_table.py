@@ -5,13 +5,12 @@ VSI_RUN=tests python -m vsi_support.memory_table     # writes the table into doc
 
 from __future__ import annotations
 
-from pathlib import Path
+from vsi_support.page_tables import PageTable
 
 from verl_vsi.config.estimate import busiest, hours_of, recipe_of
 from verl_vsi.config.recipes import Composer, composer
 
-PAGE = Path(__file__).parents[3] / "docs" / "training.md"
-BEGIN, END = "<!-- memory table: begin -->", "<!-- memory table: end -->"
+TABLE = PageTable("training.md", "memory table")
 ROWS = 100_000
 """Questions of a run; VSI-100k has about so many."""
 CARDS = (80, 48, 24)
@@ -67,17 +66,6 @@ def _line(compose: Composer, command: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def written() -> str:
-    """The table that the docs have."""
-    return PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip()
-
-
-def write() -> None:
-    """Put the table into the docs."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    with composer() as compose:
-        PAGE.write_text(f"{before}{BEGIN}\n\n{markdown(compose)}\n\n{END}{rest.partition(END)[2]}")
-
-
 if __name__ == "__main__":
-    write()
+    with composer() as recipes:
+        TABLE.write(markdown(recipes))

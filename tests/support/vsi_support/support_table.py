@@ -9,9 +9,10 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
+from vsi_support.page_tables import PageTable
+
 ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "docs" / "models.md"
-BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
+TABLE = PageTable("models.md", "support table")
 
 TITLES = {"qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL", "qwen3_5": "Qwen3.5"}
 ALL = tuple(TITLES)
@@ -69,16 +70,5 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
-def written() -> str:
-    """The table that the docs have."""
-    return PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip()
-
-
-def write() -> None:
-    """Put the table into the docs."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{markdown()}\n\n{END}{rest.partition(END)[2]}")
-
-
 if __name__ == "__main__":
-    write()
+    TABLE.write(markdown())

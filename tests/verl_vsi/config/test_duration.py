@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from vsi_support.memory_table import markdown, written
+from vsi_support.memory_table import TABLE, markdown
 
 from verl_vsi.config.duration import rollout_seconds, trainer_operations
 from verl_vsi.config.estimate import estimate, hours_of, recipe_of
@@ -39,4 +39,4 @@ def test_hours_are_said_as_arithmetic_and_not_where_they_would_mislead(compose: 
 
 def test_the_docs_have_the_table(compose: Composer) -> None:
     """If not: VSI_RUN=tests python -m vsi_support.memory_table"""
-    assert written() == markdown(compose)
+    assert TABLE.written() == markdown(compose)
