@@ -11,24 +11,18 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from vsi_support.marks import needs_bridge
 from vsi_support.small_rooms import make_rooms
 from vsi_support.validation import evaluated, validated
 
 from verl_vsi.evaluation.ask.checkpoints import as_served
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(
-        find_spec("megatron") is None or find_spec("megatron.bridge") is None, reason="Megatron-Bridge is not installed"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), needs_bridge]
 
 CORRELATION = "training/rollout_actor_probs_pearson_corr"
 TWO_RANKS = ("vsi.hardware.n_gpus_per_node=2", "vsi.hardware.ray_gpus=2", "vsi.hardware.ray_cpus=24")

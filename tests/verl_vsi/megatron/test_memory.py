@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,14 @@ os.environ["VERL_PLATFORM"] = "cpu"
 from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
 from vsi_support.engines import megatron_engine, process_group
 from vsi_support.live_memory import tensor_bytes
+from vsi_support.marks import needs_bridge
 from vsi_support.random_qwen2_vl import Sizes, random_model
 
 from verl_vsi.config.estimate import recipe_of
 from verl_vsi.config.memory import training_terms
 from verl_vsi.config.recipes import Composer
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        find_spec("megatron") is None or find_spec("megatron.bridge") is None, reason="Megatron-Bridge is not installed"
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_bridge]
 
 MID_SIZE = Sizes(256, 1500, heads=8, groups=8, vision_width=64, vision_ratio=4, vocabulary=512)
 

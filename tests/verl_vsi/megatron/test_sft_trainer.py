@@ -10,23 +10,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
+from vsi_support.marks import needs_bridge
 from vsi_support.small_rooms import make_rooms
 
 from verl_vsi.evaluation.ask.checkpoints import as_served
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(
-        find_spec("megatron") is None or find_spec("megatron.bridge") is None, reason="Megatron-Bridge is not installed"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), needs_bridge]
 
 STEPS = 3
 TORCHRUN = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc_per_node=1", "-m"]

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import torch
 import torch.distributed as dist
 from vsi_support.engine_batches import SampleQuestion, engine_batch, ppo_loss
 from vsi_support.engines import UPSTREAM, answers, fsdp_engine, megatron_engine
+from vsi_support.marks import needs_bridge
 from vsi_support.random_models import FAMILIES
 from vsi_support.random_qwen2_vl import Sizes
 
@@ -33,13 +33,7 @@ from verl_vsi.evaluation.ask.checkpoints import as_served
 from verl_vsi.sharing import shadow
 from verl_vsi.sharing.eligibility import VENDOR
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(590),
-    pytest.mark.skipif(
-        find_spec("megatron") is None or find_spec("megatron.bridge") is None, reason="Megatron-Bridge is not installed"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(590), needs_bridge]
 
 QUESTIONS = [
     SampleQuestion((5, 9, 3, 7), seed=0),
