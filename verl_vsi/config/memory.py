@@ -78,7 +78,7 @@ class Recipe:
 
     @property
     def copied(self) -> bool:
-        """Whether Adam has a float32 copy of the weights: Megatron's, of weights that are none."""
+        """Whether Adam has a float32 copy of the weights: Megatron's has, where they are not float32 themselves."""
         return self.megatron and self.number < 4
 
     @property
@@ -163,7 +163,7 @@ def _activations(recipe: Recipe) -> Iterator[Term]:
     yield Term("pixels", patches * PATCH_BYTES, f"{load.videos} videos, float32")
     yield Term("vision features", load.videos * load.video_tokens * shape.hidden * number, f"{load.videos} videos")
     if recipe.full:
-        again = recipe.recomputed and not recipe.megatron  # which computes its own layers again only
+        again = recipe.recomputed and not recipe.megatron  # Megatron computes the language model's layers again alone
         kept = patches * shape.vision_width * shape.vision_layers * number * (1 if again else TOWER_KEEPS)
         yield Term("vision tower's activations", kept, f"{load.videos} videos, {patches} patches")
 

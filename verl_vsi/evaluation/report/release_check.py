@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verl_vsi.data_adapters.vsibench_download import read_ids
-from verl_vsi.evaluation.report.rescored import random_removals
+from verl_vsi.evaluation.report.rescored import BLIND, random_removals
 from verl_vsi.evaluation.score.grade import score_of
 from verl_vsi.evaluation.score.numbers_with_units import read_number
 from verl_vsi.evaluation.score.predictions import Prediction, read_predictions
@@ -34,7 +34,9 @@ RUNS = {
     "llava_onevision_7b": "llava_ov_7b",
     "llava_video_7b_base_2026": "llava_vid_7b_2026",
 }
-"""What the expected values call a run -> its file of answers; ``_blind`` follows where no video was shown."""
+"""What the expected values call a run -> its file of answers; `rescored.BLIND` follows where no video was shown."""
+BASE_BLIND = "llava_vid_7b_blind"
+"""Answers of an earlier run, whose answers with video are not in the release."""
 CONTROLLED = tuple(RUNS)[:2]
 """Runs that are also held against random removals (Tables 10 and 11)."""
 REMOVALS = {
@@ -110,12 +112,18 @@ class Release:
     @cached_property
     def tasks(self) -> dict[str, str]:
         """Id -> question type."""
-        return {one.id: one.task for one in self._answers("vsi_train_10k")}
+        return {one.id: one.task for one in self.answers["vsi_train_10k"]}
 
-    def _answers(self, file: str) -> list[Prediction]:
-        path = self.data / "preds" / file
-        names = [path.with_name(f"{file}.jsonl{end}") for end in (".gz", "")]
-        return read_predictions(next((name for name in names if name.exists()), names[0]))
+    @cached_property
+    def answers(self) -> dict[str, list[Prediction]]:
+        """File of ``data/preds``, without its ending -> its answers."""
+        files = [f"{file}{end}" for file in RUNS.values() for end in ("", BLIND)] + [BASE_BLIND]
+        return {file: read_predictions(self._path(file)) for file in files}
+
+    def _path(self, file: str) -> Path:
+        packed = self.data / "preds" / f"{file}.jsonl.gz"
+        plain = packed.with_suffix("")
+        return plain if plain.exists() else packed
 
     def scores(self, file: str, logged: bool = False) -> dict[str, float]:
         """Id -> score, 0 to 1. Choices have the score that was logged with them.
@@ -124,14 +132,14 @@ class Release:
             file: of ``data/preds``, without its ending.
             logged: numbers, too (Table 10); otherwise they are read anew.
         """
-        scores = {one.id: one.own if logged or one.kind == "choice" else _rescored(one) for one in self._answers(file)}
+        scores = {one.id: one.own if logged or one.kind == "choice" else _rescored(one) for one in self.answers[file]}
         return {identity: score for identity, score in scores.items() if score is not None}
 
     def refined(self) -> dict[str, Any]:
         """Scores on VSI-Bench and VSI-Bench-Debiased (Tables 2, 3, 11 and 12) and what was removed (Table 9)."""
         removed = self.removed(REMOVALS["v1_manual_pilot"])
         tree: dict[str, Any] = {key: self._run(key, removed) for key in RUNS}
-        blind = self.scores("llava_vid_7b_blind")
+        blind = self.scores(BASE_BLIND)
         kept = [score for identity, score in blind.items() if identity not in removed]
         tree["llava_video_7b_base_blind"] = {"blind_full": _percent(list(blind.values())), "blind_v1": _percent(kept)}
         before, gone = Counter(self.tasks.values()), Counter(t for i, t in self.tasks.items() if i in removed)
@@ -151,14 +159,12 @@ class Release:
             values[f"gap_{name}"] = scores[0] - scores[1]
         if key not in CONTROLLED:
             return values
-        gaps = random_removals(sighted - blind, int((~kept).sum()))
-        control = {"full_gap": values["gap_full"], "guided_gap": values["gap_v1"], "n_removed": (~kept).sum()}
-        control |= {"random_mean": gaps.mean(), "random_std_ddof1": gaps.std(ddof=1)}
-        return values | {"random_control_54pct": control}
+        control = {"full_gap": values["gap_full"], "guided_gap": values["gap_v1"]}
+        return values | {"random_control_54pct": control | _gap(sighted - blind, ~kept)}
 
     def _paired(self, file: str, logged: bool = False) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
         """Ids that both files score, sorted as text; scores with video, and without."""
-        sighted, blind = self.scores(file, logged), self.scores(f"{file}_blind", logged)
+        sighted, blind = self.scores(file, logged), self.scores(f"{file}{BLIND}", logged)
         ids = sorted(sighted.keys() & blind.keys())
         return ids, np.array([sighted[i] for i in ids]), np.array([blind[i] for i in ids])
 
@@ -203,6 +209,7 @@ def _gap(gaps: NDArray[np.float64], removed: NDArray[np.bool_]) -> dict[str, flo
         "removed_pct": 100 * count / len(gaps),
         "gap": _percent(gaps[~removed]),
         "random_mean": float(random.mean()),
+        "random_std_ddof1": float(random.std(ddof=1)),
         "random_min": float(random.min()),
         "random_max": float(random.max()),
     }
